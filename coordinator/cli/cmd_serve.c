@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+/* cmd_serve.c: `lockstep serve`: the HTTP gateway over the ranks until a signal or a lost rank.
+ *
+ *   listening ─► loading ─► ready ──SIGTERM, SIGINT, SIGUSR1──► draining ──► ranks end ──► exit 0
+ *                   └────────┴── a rank is lost: streams get an error event ──► exit code of it
+ *
+ * The socket is open before the model is loaded, so that /health and /ready answer from the first
+ * moment.  A second signal while draining stops at once. */
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/wire.h"
+#include "coordinator/cli/commands.h"
+#include "coordinator/gateway/server.h"
+
+#define DRAIN_LIMIT_NS ((uint64_t)30 * 1000 * 1000 * 1000)
+#define DRAIN_LOOK_MS  20
+
+struct serve {
+    const struct options *options;
+    uv_loop_t loop;
+    uv_signal_t signals[3];
+    uv_timer_t drain_timer;
+    uint64_t draining_since_ns;
+    struct gateway gateway;
+    struct server server;
+    struct engine *engine;
+    err result;
+    char message[1024];
+};
+
+static void close_all(struct serve *s) {
+    for (size_t i = 0; i < 3; i++) {
+        if (!uv_is_closing((uv_handle_t *)&s->signals[i]))
+            uv_close((uv_handle_t *)&s->signals[i], NULL);
+    }
+    if (!uv_is_closing((uv_handle_t *)&s->drain_timer))
+        uv_close((uv_handle_t *)&s->drain_timer, NULL);
+    server_close(&s->server, NULL, NULL);
+}
+
+static void name_model(struct gateway *g, const char *path) {
+    const char *name = strrchr(path, '/');
+    name = name ? name + 1 : path;
+    size_t n = strlen(name);
+    if (n > 5 && strcmp(name + n - 5, ".gguf") == 0) n -= 5;
+    snprintf(g->model_id, sizeof g->model_id, "%.*s", (int)n, name);
+}
+
+static void on_ready(void *ctx) {
+    struct serve *s = ctx;
+    const struct cluster_info *info = engine_info(s->engine);
+    snprintf(s->gateway.fingerprint, sizeof s->gateway.fingerprint, "%.40s-%08llx", wire_build_id(),
+             (unsigned long long)(plan_hash(info->plan) & 0xffffffffu));
+    log_info("ready: %s on %u ranks, http://%s", s->gateway.model_id, info->size,
+             s->server.address);
+}
+
+static void on_failed(void *ctx, err code, const char *message) {
+    struct serve *s = ctx;
+    s->result = code;
+    snprintf(s->message, sizeof s->message, "%s", message);
+    close_all(s);
+}
+
+static void on_stopped(void *ctx) {
+    close_all((struct serve *)ctx);
+}
+
+static const struct engine_events engine_callbacks = {
+    .ready = on_ready, .failed = on_failed, .stopped = on_stopped};
+
+static void on_drain_look(uv_timer_t *timer) {
+    struct serve *s = timer->data;
+    struct engine_counts c = engine_get_counts(s->engine);
+    bool late = clock_ns() - s->draining_since_ns > DRAIN_LIMIT_NS;
+    if (c.running + c.waiting > 0 && !late) return;
+    if (late)
+        log_warn("the drain limit has passed: %u requests are cut off", c.running + c.waiting);
+    uv_timer_stop(timer);
+    engine_stop(s->engine);
+}
+
+static void on_signal(uv_signal_t *signal, int number) {
+    struct serve *s = signal->data;
+    if (s->gateway.draining || !engine_info(s->engine)) {
+        uv_timer_stop(&s->drain_timer);
+        engine_stop(s->engine);
+        return;
+    }
+    log_info("signal %d: no new requests, running ones may finish", number);
+    s->gateway.draining = true;
+    s->draining_since_ns = clock_ns();
+    engine_drain(s->engine);
+    uv_timer_start(&s->drain_timer, on_drain_look, 0, DRAIN_LOOK_MS);
+}
+
+static err write_port_file(const char *path, uint16_t port) {
+    char draft[4096];
+    if (snprintf(draft, sizeof draft, "%s.new", path) >= (int)sizeof draft)
+        return FAIL(ERR_IO, "the name of the port file is too long");
+    FILE *f = fopen(draft, "we");
+    if (!f) return FAIL(ERR_IO, "the port file '%s' cannot be written: %s", path, strerror(errno));
+    bool failed = fprintf(f, "%u\n", port) < 0;
+    failed |= fclose(f) != 0;
+    if (failed || rename(draft, path) != 0)
+        return FAIL(ERR_IO, "the port file '%s' cannot be written: %s", path, strerror(errno));
+    return ERR_OK;
+}
+
+static err announce(struct serve *s) {
+    printf("listening on http://%s\n", s->server.address);
+    if (fflush(stdout) != 0)
+        return FAIL(ERR_IO, "standard output cannot be written: %s", strerror(errno));
+    if (s->options->port_file) TRY(write_port_file(s->options->port_file, s->server.port));
+    return ERR_OK;
+}
+
+static void watch_signals(struct serve *s) {
+    static const int numbers[] = {SIGINT, SIGTERM, SIGUSR1};
+    for (size_t i = 0; i < 3; i++) {
+        CHECK(uv_signal_init(&s->loop, &s->signals[i]) == 0);
+        s->signals[i].data = s;
+        uv_signal_start(&s->signals[i], on_signal, numbers[i]);
+    }
+    CHECK(uv_timer_init(&s->loop, &s->drain_timer) == 0);
+    s->drain_timer.data = s;
+}
+
+err cmd_serve(const struct options *o) {
+    struct serve s = {.options = o};
+    CHECK(uv_loop_init(&s.loop) == 0);
+    s.gateway.created_s = clock_unix_s();
+    CHECK(getrandom(&s.gateway.id_prefix, sizeof s.gateway.id_prefix, 0) ==
+          (ssize_t)sizeof s.gateway.id_prefix);
+    name_model(&s.gateway, o->model);
+    err e = server_listen(&s.server, &s.loop, &s.gateway, o->host, o->port);
+    if (e == ERR_OK) {
+        watch_signals(&s);
+        e = announce(&s);
+        if (e == ERR_OK)
+            e = engine_start(&s.engine, &s.loop, o, o->bootstrap_fd, &engine_callbacks, &s);
+        s.gateway.engine = s.engine;
+        if (e != ERR_OK) {
+            s.result = e;
+            snprintf(s.message, sizeof s.message, "%s", error_message());
+            close_all(&s);
+        }
+    } else {
+        s.result = e;
+        snprintf(s.message, sizeof s.message, "%s", error_message());
+    }
+    uv_run(&s.loop, UV_RUN_DEFAULT);
+    engine_free(s.engine);
+    uv_run(&s.loop, UV_RUN_DEFAULT);
+    CHECK(uv_loop_close(&s.loop) == 0);
+    return s.result == ERR_OK ? ERR_OK : FAIL(s.result, "%s", s.message);
+}

@@ -1,0 +1,75 @@
+/* option_table.h: the options and commands of `lockstep`, as data.
+ *
+ * One row describes an option once; the parser (options.c), the configuration file (config.c) and
+ * the help (help.c) read the same row, so they cannot disagree.  Constant data.  Any thread. */
+// SPDX-License-Identifier: MIT
+#ifndef COORDINATOR_OPTION_TABLE_H
+#define COORDINATOR_OPTION_TABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/error.h"
+#include "coordinator/cli/options.h"
+
+/* Commands, as bits of option_row.commands. */
+enum {
+    COMMAND_RUN = 1,
+    COMMAND_SERVE = 2,
+    COMMAND_EVAL = 4,
+    COMMAND_PLAN = 8,
+    COMMAND_INSPECT = 16,
+    COMMAND_TOKENIZE = 32,
+};
+#define COMMAND_ALL    63u
+#define COMMAND_ENGINE 7u // those that start ranks: run, serve, eval
+
+struct command_row {
+    const char *name;
+    unsigned bit;
+    const char *usage;   // what follows the name
+    const char *summary; // one line of the overview
+    size_t max_args;     // positional arguments
+};
+
+enum option_type {
+    OPTION_FLAG, // bool; no argument; --no-NAME turns it off
+    OPTION_TEXT, // const char *
+    OPTION_LIST, // const char *[], not empty; may be repeated
+    OPTION_WORD, // an enum: one of `words`
+    OPTION_U16,  // whole numbers…
+    OPTION_U32,
+    OPTION_U64,
+    OPTION_SIZE32, // … and with a suffix K, M, G or T (powers of 1024)
+    OPTION_SIZE64,
+    OPTION_REAL, // double
+};
+
+struct option_row {
+    const char *name;     // --name
+    char letter;          // -n, or 0
+    const char *key;      // "section.key" in the configuration file, or NULL
+    const char *argument; // its name in the help
+    enum option_type type;
+    size_t offset;            // of the value in struct options
+    size_t given_offset;      // of a bool set when the option is given (0: none), or a list's count
+    double min, max;          // of numbers, both allowed; bytes of texts; entries of lists
+    const char *const *words; // of OPTION_WORD, NULL-terminated, in the enum's order
+    const char *standard;     // the default, as it would be written; NULL: zero
+    unsigned commands;
+    const char *help;
+};
+
+const struct command_row *command_table(size_t *count);
+/* NULL when there is no such command. */
+const struct command_row *command_find(const char *name);
+
+const struct option_row *option_table(size_t *count);
+
+/* Stores the value written as `text` (NULL for a flag that is turned on).  `shown` is how the user
+ * wrote the option, for the message.  Keeps the pointer for texts.  ERR_USAGE names option, value
+ * and what is allowed. */
+MUST_USE err option_set(struct options *o, const struct option_row *row, const char *shown,
+                        const char *text);
+
+#endif

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: MIT
+/* api_openai.c: POST /v1/completions and /v1/chat/completions: an exchange from body to last byte.
+ *
+ * One exchange submits one request per prompt; their choices are numbered through.  A stream sends
+ * its head with the first event, so that what fails before is a proper HTTP status; after the head
+ * an error is an event and the stream ends without [DONE].
+ *
+ *   parse → submit… ─► text ─► chunk, chunk, … ─► finish ─► usage ─► [DONE]      (stream)
+ *                         └──► collected ──────────────────► one JSON object     (whole) */
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "common/clock.h"
+#include "common/mem.h"
+#include "coordinator/gateway/api_reply.h"
+#include "coordinator/gateway/api_request.h"
+#include "coordinator/gateway/router.h"
+#include "coordinator/gateway/sse.h"
+
+#define PING_NS ((uint64_t)5 * 1000 * 1000 * 1000)
+
+/* The part of an exchange that answers one prompt: the sink's context. */
+struct part {
+    struct exchange *exchange;
+    uint64_t request_id; // 0 when it has ended
+    size_t first_choice;
+    struct top_entry previous_top[REQUEST_MAX_TOP]; // what the model expected at the next position
+    uint32_t n_previous_top;
+};
+
+struct exchange {
+    struct gateway *gateway;
+    const struct responder *responder;
+    void *conn;
+    struct api_request request;
+    struct reply_head head;
+    struct part parts[API_MAX_PROMPTS];
+    size_t n_open;                // parts that have not ended
+    struct reply_choice *choices; // [n_choices]
+    size_t n_choices;
+    bool *role_sent; // [n_choices]
+    struct request_usage usage;
+    bool head_sent;
+    uint64_t last_sent_ns;
+    err error; // the first that a part ended with
+    char message[400];
+    struct buf out;
+};
+
+static void exchange_free(struct exchange *x) {
+    for (size_t i = 0; i < x->n_choices; i++) reply_choice_deinit(&x->choices[i]);
+    mem_free(x->choices);
+    mem_free(x->role_sent);
+    api_request_deinit(&x->request);
+    buf_deinit(&x->out);
+    mem_free(x);
+}
+
+/* ---- sending ---- */
+
+static void send_out(struct exchange *x) {
+    if (!x->head_sent) {
+        x->head_sent = true;
+        x->responder->head(x->conn, 200, SSE_CONTENT_TYPE,
+                           "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n", -1);
+    }
+    x->last_sent_ns = clock_ns();
+    x->responder->body(x->conn, x->out.data, x->out.length);
+    buf_clear(&x->out);
+}
+
+static void send_chunk(struct exchange *x, size_t choice, const char *text, size_t n,
+                       enum finish_reason reason) {
+    struct reply_choice *c = &x->choices[choice];
+    bool first = x->head.chat && !x->role_sent[choice];
+    if (first) {
+        x->role_sent[choice] = true;
+        sse_begin(&x->out);
+        reply_put_chunk(&x->out, &x->head, (uint32_t)choice, "", 0, NULL, true, FINISH_NONE,
+                        x->request.include_usage);
+        sse_end(&x->out);
+    }
+    bool logprobs = x->request.params.want_logprobs && reason == FINISH_NONE;
+    sse_begin(&x->out);
+    reply_put_chunk(&x->out, &x->head, (uint32_t)choice, text, n, logprobs ? c : NULL, false,
+                    reason, x->request.include_usage);
+    sse_end(&x->out);
+    reply_choice_clear_logprobs(c);
+    send_out(x);
+}
+
+/* ---- the sink ---- */
+
+static void show(struct exchange *x, size_t choice, const char *text, size_t n) {
+    if (x->request.stream)
+        send_chunk(x, choice, text, n, FINISH_NONE);
+    else
+        buf_append(&x->choices[choice].text, text, n);
+}
+
+/* The prompt of a part as text, as it is echoed: the first n tokens. */
+static void put_prompt_text(struct buf *out, const struct part *part, size_t n) {
+    const struct exchange *x = part->exchange;
+    const struct token_list *prompt = &x->request.prompts[part - x->parts];
+    tokenizer_decode(engine_info(x->gateway->engine)->tokenizer, prompt->ids, n, false, out);
+}
+
+static void echo_prompt(const struct part *part) {
+    struct exchange *x = part->exchange;
+    struct buf text;
+    buf_init(&text, 0);
+    put_prompt_text(&text, part, x->request.prompts[part - x->parts].count);
+    for (uint32_t k = 0; k < x->request.params.n; k++)
+        show(x, part->first_choice + k, text.length ? text.data : "", text.length);
+    buf_deinit(&text);
+}
+
+/* A tokenizer may drop a space before the first word: the offset of what follows is that of the
+ * text, not of the pieces. */
+static uint64_t prompt_characters(const struct part *part, size_t n) {
+    struct buf text;
+    buf_init(&text, 0);
+    put_prompt_text(&text, part, n);
+    uint64_t count = reply_count_characters(text.data, text.length);
+    buf_deinit(&text);
+    return count;
+}
+
+/* Echo with log-probabilities: the text is shown with those of its last token.  The engine reports
+ * what may FOLLOW a position; the API wants the alternatives AT it, so they are kept for one
+ * position. */
+static void on_prompt(void *ctx, uint32_t first, const struct token_entry *entries, size_t n) {
+    struct part *part = ctx;
+    struct exchange *x = part->exchange;
+    const struct tokenizer *t = engine_info(x->gateway->engine)->tokenizer;
+    for (size_t i = 0; i < n; i++) {
+        struct token_entry e = entries[i];
+        e.top = part->previous_top;
+        e.n_top = part->n_previous_top;
+        for (uint32_t k = 0; k < x->request.params.n; k++) {
+            struct reply_choice *c = &x->choices[part->first_choice + k];
+            bool no_text_yet = c->offset == 0;
+            reply_add_token(c, x->head.chat, t, &e);
+            if (no_text_yet && c->offset) c->offset = prompt_characters(part, first + i + 1);
+        }
+        part->n_previous_top =
+            entries[i].n_top < REQUEST_MAX_TOP ? entries[i].n_top : REQUEST_MAX_TOP;
+        for (uint32_t k = 0; k < part->n_previous_top; k++)
+            part->previous_top[k] = entries[i].top[k];
+    }
+    if (first + n == x->request.prompts[part - x->parts].count) echo_prompt(part);
+}
+
+static void on_text(void *ctx, uint32_t choice, const char *text, size_t n,
+                    const struct token_entry *tokens, size_t n_tokens) {
+    struct part *part = ctx;
+    struct exchange *x = part->exchange;
+    size_t index = part->first_choice + choice;
+    for (size_t i = 0; x->request.params.want_logprobs && i < n_tokens; i++)
+        reply_add_token(&x->choices[index], x->head.chat,
+                        engine_info(x->gateway->engine)->tokenizer, &tokens[i]);
+    if (n || (n_tokens && x->request.params.want_logprobs)) show(x, index, text, n);
+}
+
+static void on_finish(void *ctx, uint32_t choice, enum finish_reason reason) {
+    struct part *part = ctx;
+    struct exchange *x = part->exchange;
+    size_t index = part->first_choice + choice;
+    x->choices[index].reason = reason;
+    if (x->request.stream) send_chunk(x, index, "", 0, reason);
+}
+
+static void finish_stream(struct exchange *x) {
+    if (x->error != ERR_OK) {
+        sse_begin(&x->out);
+        gateway_put_error(&x->out, gateway_status_of(x->error).type, NULL,
+                          gateway_status_of(x->error).code, x->message);
+        sse_end(&x->out);
+    } else {
+        if (x->request.include_usage) {
+            sse_begin(&x->out);
+            reply_put_usage_chunk(&x->out, &x->head, &x->usage);
+            sse_end(&x->out);
+        }
+        sse_put_done(&x->out);
+    }
+    send_out(x);
+    x->responder->done(x->conn);
+}
+
+static void finish_exchange(struct exchange *x) {
+    if (x->request.stream && (x->head_sent || x->error == ERR_OK)) {
+        finish_stream(x);
+    } else if (x->error != ERR_OK) {
+        struct gateway_status s = gateway_status_of(x->error);
+        gateway_reply_error(x->responder, x->conn, s.status, s.type, NULL, s.code, x->message);
+    } else {
+        reply_put_whole(&x->out, &x->head, x->choices, x->n_choices,
+                        x->request.params.want_logprobs, &x->usage);
+        gateway_reply(x->responder, x->conn, 200, NULL, &x->out);
+    }
+    exchange_free(x);
+}
+
+static void on_end(void *ctx, const struct request_usage *usage, err error, const char *message) {
+    struct part *part = ctx;
+    struct exchange *x = part->exchange;
+    part->request_id = 0;
+    x->usage.prompt_tokens += usage->prompt_tokens;
+    x->usage.completion_tokens += usage->completion_tokens;
+    x->usage.cached_tokens += usage->cached_tokens;
+    if (usage->queue_ns > x->usage.queue_ns) x->usage.queue_ns = usage->queue_ns;
+    if (usage->prefill_ns > x->usage.prefill_ns) x->usage.prefill_ns = usage->prefill_ns;
+    if (usage->decode_ns > x->usage.decode_ns) x->usage.decode_ns = usage->decode_ns;
+    if (error != ERR_OK && x->error == ERR_OK) {
+        x->error = error;
+        snprintf(x->message, sizeof x->message, "%s", message);
+    }
+    if (--x->n_open == 0) finish_exchange(x);
+}
+
+static const struct request_sink sink = {
+    .prompt = on_prompt, .text = on_text, .finish = on_finish, .end = on_end};
+
+/* ---- the beginning ---- */
+
+static void abandon_all(struct exchange *x) {
+    for (size_t i = 0; i < x->request.n_prompts; i++) {
+        if (x->parts[i].request_id) engine_abandon(x->gateway->engine, x->parts[i].request_id);
+        x->parts[i].request_id = 0;
+    }
+}
+
+/* All or nothing: when one prompt is refused the others are taken back. */
+static err submit_all(struct exchange *x) {
+    for (size_t i = 0; i < x->request.n_prompts; i++) {
+        struct part *part = &x->parts[i];
+        *part = (struct part){.exchange = x, .first_choice = i * x->request.params.n};
+        err e = engine_submit(x->gateway->engine, x->request.prompts[i].ids,
+                              x->request.prompts[i].count, &x->request.params, &sink, part,
+                              &part->request_id);
+        if (e != ERR_OK) {
+            abandon_all(x);
+            return e;
+        }
+        x->n_open++;
+    }
+    return ERR_OK;
+}
+
+static void open_exchange(struct gateway *g, struct api_request *request,
+                          const struct responder *responder, void *conn, struct exchange **out) {
+    struct exchange *x = mem_zalloc(sizeof *x);
+    x->gateway = g;
+    x->responder = responder;
+    x->conn = conn;
+    x->request = *request;
+    x->last_sent_ns = clock_ns();
+    buf_init(&x->out, 0);
+    x->head = (struct reply_head){.chat = request->chat,
+                                  .stream = request->stream,
+                                  .created_s = clock_unix_s(),
+                                  .model_id = g->model_id,
+                                  .fingerprint = g->fingerprint};
+    snprintf(x->head.id, sizeof x->head.id, "%s-%016llx%08llx", request->chat ? "chatcmpl" : "cmpl",
+             (unsigned long long)g->id_prefix, (unsigned long long)g->next_id++);
+    x->n_choices = request->n_prompts * request->params.n;
+    x->choices = mem_zalloc_array(x->n_choices, sizeof *x->choices);
+    x->role_sent = mem_zalloc_array(x->n_choices, sizeof *x->role_sent);
+    for (size_t i = 0; i < x->n_choices; i++) reply_choice_init(&x->choices[i]);
+    err e = submit_all(x);
+    if (e != ERR_OK) {
+        struct gateway_status s = gateway_status_of(e);
+        gateway_reply_error(responder, conn, s.status, s.type,
+                            e == ERR_CONTEXT ? (request->chat ? "messages" : "prompt") : NULL,
+                            s.code, error_message());
+        exchange_free(x);
+        return;
+    }
+    *out = x;
+    bool at_once = request->echo && !request->params.want_prompt;
+    for (size_t i = 0; at_once && i < request->n_prompts; i++) echo_prompt(&x->parts[i]);
+}
+
+static bool is_json(const struct http_request *request) {
+    const char *type = request->content_type.length ? request->content_type.data : "";
+    // curl's default type is taken too: people try an API with a bare `curl -d`.
+    return !*type || strncasecmp(type, "application/json", 16) == 0 ||
+           strncasecmp(type, "application/x-www-form-urlencoded", 33) == 0;
+}
+
+static void complete(struct gateway *g, bool chat, const struct http_request *request,
+                     const struct responder *responder, void *conn, struct exchange **x) {
+    if (!is_json(request)) {
+        gateway_reply_error(responder, conn, 415, "invalid_request_error", NULL, NULL,
+                            "the body must be application/json");
+        return;
+    }
+    const struct cluster_info *info = engine_info(g->engine);
+    if (!info || engine_get_state(g->engine) != ENGINE_READY || g->draining) {
+        bool loading = engine_get_state(g->engine) == ENGINE_STARTING;
+        gateway_reply_error(responder, conn, 503,
+                            engine_get_state(g->engine) == ENGINE_FAILED ? "engine_lost"
+                                                                         : "server_error",
+                            NULL, loading ? "loading" : "not_ready",
+                            loading ? "the model is still loading: try again later"
+                                    : "this server takes no new requests now");
+        return;
+    }
+    struct api_request parsed;
+    struct api_error e;
+    if (!api_request_parse(&parsed, chat, request->body.data, request->body.length, info->tokenizer,
+                           g->model_id, &e)) {
+        gateway_reply_error(responder, conn, e.status, "invalid_request_error",
+                            *e.param ? e.param : NULL, *e.code ? e.code : NULL, e.message);
+        return;
+    }
+    open_exchange(g, &parsed, responder, conn, x);
+}
+
+void api_completions(struct gateway *g, const struct http_request *request, const char *rest,
+                     const struct responder *responder, void *conn, struct exchange **x) {
+    (void)rest;
+    complete(g, false, request, responder, conn, x);
+}
+
+void api_chat_completions(struct gateway *g, const struct http_request *request, const char *rest,
+                          const struct responder *responder, void *conn, struct exchange **x) {
+    (void)rest;
+    complete(g, true, request, responder, conn, x);
+}
+
+void exchange_abort(struct exchange *x) {
+    abandon_all(x);
+    exchange_free(x);
+}
+
+void exchange_tick(struct exchange *x, uint64_t now_ns) {
+    if (!x->request.stream || now_ns - x->last_sent_ns < PING_NS) return;
+    sse_put_ping(&x->out);
+    send_out(x);
+}

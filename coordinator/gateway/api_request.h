@@ -1,0 +1,39 @@
+/* api_request.h: the JSON body of a completion as checked parameters.
+ *
+ * Known fields are rows of a table with type and range; a wrong one is an api_error that names it,
+ * unknown ones are ignored.  Nothing is allocated in proportion to a number in the request.
+ * Free of I/O.  Loop thread. */
+// SPDX-License-Identifier: MIT
+#ifndef COORDINATOR_API_REQUEST_H
+#define COORDINATOR_API_REQUEST_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/tokenizer.h"
+#include "coordinator/scheduling/request.h"
+
+#define API_MAX_PROMPTS 16
+
+struct api_error {
+    int status;               // 400, 404 or 415
+    char param[64], code[48]; // "" when there is none
+    char message[400];
+};
+
+struct api_request {
+    bool chat, stream, include_usage, echo;
+    struct request_params params; // strings live in `root` and `stops`
+    struct token_list prompts[API_MAX_PROMPTS];
+    size_t n_prompts;
+    struct request_bias *bias; // owned
+    json_t *root;              // owned
+};
+
+/* Fills *r from a body; false with *e filled (then r holds nothing).  Release with deinit. */
+bool api_request_parse(struct api_request *r, bool chat, const char *body, size_t n,
+                       const struct tokenizer *t, const char *model_id, struct api_error *e);
+void api_request_deinit(struct api_request *r);
+
+#endif

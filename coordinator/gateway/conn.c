@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: MIT
+/* conn.c: see conn.h.
+ *
+ *   reading ──request complete──► answering ──done──► reading (keep-alive) | lingering
+ *      └── bad request, too slow ──► error answer ──► lingering ──client's end, 2 s──► closed
+ *
+ * After the last answer our side of the stream is ended and what still arrives is thrown away until
+ * the client has ended its side: closing with unread bytes would reset the connection, and the
+ * client would lose the answer.
+ *
+ * The handle is closed from anywhere; the exchange under way is aborted in the close callback, so
+ * an exchange is never pulled from under a sink that is just calling it. */
+
+#include "coordinator/gateway/conn.h"
+
+#include <string.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+struct conn {
+    uv_tcp_t tcp;
+    uv_shutdown_t shutdown;
+    struct server *server;
+    struct conn *prev, *next;
+    struct http_parser *parser;
+    struct buf ahead; // read and not parsed
+    struct exchange *exchange;
+    bool answering; // between a complete request and `done`
+    bool parsing;   // inside parse(): done() must not call it again
+    bool streaming; // the answer is chunked or ends with the connection
+    bool keep_alive, http_1_0, head_only;
+    bool finishing;              // the last answer is written: shut down, linger, close
+    bool at_end;                 // the client has ended its side
+    uint64_t lingering_since_ns; // our side is ended
+    size_t last_queued;
+    uint64_t request_since_ns, idle_since_ns, progress_ns;
+};
+
+struct write_request {
+    uv_write_t uv;
+    char bytes[];
+};
+
+static void parse(struct conn *c);
+
+static struct conn *conn_of(uv_handle_t *h) {
+    return h->data;
+}
+
+static bool is_closing(const struct conn *c) {
+    return uv_is_closing((const uv_handle_t *)&c->tcp) != 0;
+}
+
+static void on_closed(uv_handle_t *handle) {
+    struct conn *c = conn_of(handle);
+    struct server *s = c->server;
+    if (c->exchange) exchange_abort(c->exchange);
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        s->first = c->next;
+    if (c->next) c->next->prev = c->prev;
+    s->n_conns--;
+    http_parser_free(c->parser);
+    buf_deinit(&c->ahead);
+    mem_free(c);
+}
+
+void conn_close(struct conn *c) {
+    if (!is_closing(c)) uv_close((uv_handle_t *)&c->tcp, on_closed);
+}
+
+static void on_shutdown(uv_shutdown_t *request, int status) {
+    struct conn *c = request->data;
+    c->lingering_since_ns = clock_ns();
+    if (status < 0 || c->at_end || c->server->closing) conn_close(c);
+}
+
+/* Everything is written: say so to the client, then close. */
+static void finish(struct conn *c) {
+    if (c->finishing || is_closing(c)) return;
+    c->finishing = true;
+    buf_deinit(&c->ahead);
+    c->shutdown.data = c;
+    if (uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shutdown) != 0) conn_close(c);
+}
+
+/* ---- writing ---- */
+
+static size_t queued_bytes(const struct conn *c) {
+    return uv_stream_get_write_queue_size((const uv_stream_t *)&c->tcp);
+}
+
+/* The next request waits for the answer to this one, and for a client that reads its answers. */
+static bool takes_requests(const struct conn *c) {
+    return !c->answering && !c->finishing && !is_closing(c) &&
+           queued_bytes(c) <= CONN_MAX_QUEUED_BYTES;
+}
+
+static void on_written(uv_write_t *request, int status) {
+    struct conn *c = request->data;
+    mem_free(request);
+    if (status < 0 && status != UV_ECANCELED) conn_close(c);
+    c->progress_ns = clock_ns();
+    parse(c); // requests that waited for the client to read
+}
+
+static void write_bytes(struct conn *c, const void *data, size_t n) {
+    if (n == 0 || is_closing(c)) return;
+    size_t queued = queued_bytes(c);
+    if (c->streaming && queued > CONN_MAX_QUEUED_BYTES) {
+        log_debug("a client that does not read was dropped with %zu bytes unsent", queued);
+        conn_close(c);
+        return;
+    }
+    if (queued == 0) c->progress_ns = clock_ns();
+    struct write_request *w = mem_alloc(sizeof *w + n);
+    memcpy(w->bytes, data, n);
+    w->uv.data = c;
+    uv_buf_t bytes = uv_buf_init(w->bytes, (unsigned)n);
+    if (uv_write(&w->uv, (uv_stream_t *)&c->tcp, &bytes, 1, on_written) != 0) {
+        mem_free(w);
+        conn_close(c);
+    }
+}
+
+static void write_buf(struct conn *c, struct buf *b) {
+    write_bytes(c, b->data, b->length);
+    buf_deinit(b);
+}
+
+/* ---- the responder ---- */
+
+static void respond_head(void *ctx, int status, const char *content_type, const char *extra,
+                         int64_t length) {
+    struct conn *c = ctx;
+    struct buf head;
+    buf_init(&head, 0);
+    c->streaming = length < 0;
+    if (c->streaming && c->http_1_0) c->keep_alive = false;
+    http_put_head(&head, status, content_type, extra, length, c->keep_alive, c->http_1_0);
+    write_buf(c, &head);
+}
+
+static void respond_body(void *ctx, const void *data, size_t n) {
+    struct conn *c = ctx;
+    if (c->head_only) return;
+    if (!c->streaming || c->http_1_0) {
+        write_bytes(c, data, n);
+        return;
+    }
+    struct buf chunk;
+    buf_init(&chunk, 0);
+    http_put_chunk(&chunk, data, n);
+    write_buf(c, &chunk);
+}
+
+static void respond_done(void *ctx) {
+    struct conn *c = ctx;
+    if (c->streaming && !c->http_1_0 && !c->head_only) {
+        struct buf last;
+        buf_init(&last, 0);
+        http_put_last_chunk(&last);
+        write_buf(c, &last);
+    }
+    c->exchange = NULL;
+    c->answering = c->streaming = false;
+    c->idle_since_ns = clock_ns();
+    http_parser_next(c->parser);
+    if (!c->keep_alive || c->server->closing)
+        finish(c);
+    else if (!c->parsing)
+        parse(c); // what was sent ahead
+}
+
+static const struct responder responder = {
+    .head = respond_head, .body = respond_body, .done = respond_done};
+
+/* ---- reading ---- */
+
+static void answer_error(struct conn *c, int status, const char *message) {
+    c->answering = true;
+    c->keep_alive = c->head_only = false;
+    gateway_reply_error(&responder, c, status, "invalid_request_error", NULL, NULL, message);
+}
+
+static void answer_request(struct conn *c) {
+    const struct http_request *request = http_parser_request(c->parser);
+    c->answering = true;
+    c->keep_alive = request->keep_alive;
+    c->http_1_0 = request->http_1_0;
+    c->head_only = request->method == HTTP_METHOD_HEAD;
+    c->request_since_ns = 0;
+    struct exchange *x = NULL;
+    gateway_handle(c->server->gateway, request, &responder, c, &x);
+    if (x) c->exchange = x;
+}
+
+static void parse(struct conn *c) {
+    c->parsing = true;
+    while (c->ahead.length && takes_requests(c)) {
+        size_t taken;
+        enum http_event event = http_parser_feed(c->parser, c->ahead.data, c->ahead.length, &taken);
+        if (event == HTTP_FAILED) {
+            answer_error(c, http_parser_status(c->parser), http_parser_message(c->parser));
+            break;
+        }
+        buf_consume(&c->ahead, taken);
+        if (event == HTTP_CONTINUE) write_bytes(c, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+        if (event == HTTP_MESSAGE) answer_request(c);
+    }
+    if (c->ahead.length == 0) buf_deinit(&c->ahead); // an idle connection holds no buffer
+    if (c->request_since_ns == 0 && http_parser_is_inside(c->parser))
+        c->request_since_ns = clock_ns();
+    c->parsing = false;
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
+    static char shared[65536]; // one loop, one read at a time
+    (void)handle, (void)suggested;
+    *buf = uv_buf_init(shared, sizeof shared);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *data) {
+    struct conn *c = conn_of((uv_handle_t *)stream);
+    if (n == 0) return;
+    if (n < 0) {
+        c->at_end = true;
+        // FIN means gone, also in the middle of an answer: nobody would read it.
+        if (n != UV_EOF || c->answering || c->lingering_since_ns)
+            conn_close(c);
+        else
+            finish(c);
+        return;
+    }
+    if (c->finishing) return; // nothing more is answered
+    buf_append(&c->ahead, data->base, (size_t)n);
+    parse(c);
+    if (!takes_requests(c) && c->ahead.length > CONN_MAX_AHEAD_BYTES) conn_close(c);
+}
+
+void conn_accept(struct server *s) {
+    struct conn *c = mem_zalloc(sizeof *c);
+    c->server = s;
+    CHECK(uv_tcp_init(s->loop, &c->tcp) == 0);
+    c->tcp.data = c;
+    c->parser = http_parser_create();
+    buf_init(&c->ahead, HTTP_MAX_HEAD_BYTES + HTTP_MAX_BODY_BYTES + CONN_MAX_AHEAD_BYTES);
+    c->next = s->first;
+    if (s->first) s->first->prev = c;
+    s->first = c;
+    s->n_conns++;
+    c->idle_since_ns = c->progress_ns = clock_ns();
+    if (uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)&c->tcp) != 0) {
+        conn_close(c);
+        return;
+    }
+    uv_tcp_nodelay(&c->tcp, 1);
+    uv_tcp_keepalive(&c->tcp, 1, 30);
+    if (uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0) conn_close(c);
+}
+
+void conn_tick(struct conn *c, uint64_t now_ns) {
+    if (is_closing(c)) return;
+    size_t queued = queued_bytes(c);
+    if (queued < c->last_queued) c->progress_ns = now_ns;
+    c->last_queued = queued;
+    if (queued && now_ns - c->progress_ns > CONN_STALL_NS) {
+        conn_close(c);
+    } else if (c->finishing) {
+        if (c->lingering_since_ns && now_ns - c->lingering_since_ns > CONN_LINGER_NS) conn_close(c);
+    } else if (c->exchange) {
+        exchange_tick(c->exchange, now_ns);
+    } else if (c->request_since_ns && now_ns - c->request_since_ns > CONN_REQUEST_NS) {
+        c->request_since_ns = 0;
+        answer_error(c, 408, "the request did not arrive in time");
+    } else if (!c->answering && !c->request_since_ns && now_ns - c->idle_since_ns > CONN_IDLE_NS) {
+        finish(c);
+    }
+}
+
+bool conn_is_answering(const struct conn *c) {
+    return c->answering || (c->finishing && !c->lingering_since_ns) || queued_bytes(c) > 0;
+}
+
+struct conn *conn_next(const struct conn *c) {
+    return c->next;
+}

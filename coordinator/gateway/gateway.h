@@ -1,0 +1,65 @@
+/* gateway.h: what all requests share, and one exchange: a request with its answer.
+ *
+ * An exchange is free of sockets: the connection hands it a parsed request and a responder, and
+ * learns through the responder what to send.  Tests use a responder that keeps the bytes.
+ *
+ *   conn → http → router → api_* → engine
+ *   conn ◄ responder ◄ reply, sse ◄ sink ◄┘
+ *
+ * Loop thread. */
+// SPDX-License-Identifier: MIT
+#ifndef COORDINATOR_GATEWAY_H
+#define COORDINATOR_GATEWAY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "coordinator/gateway/http.h"
+#include "coordinator/scheduling/engine.h"
+
+struct gateway {
+    struct engine *engine;
+    char model_id[128];
+    char fingerprint[64]; // build and plan
+    int64_t created_s;    // when the server started
+    uint64_t id_prefix;   // random; ids of answers are prefix and number
+    uint64_t next_id;
+    bool draining;
+};
+
+/* How an exchange answers.  `head` once, `body` any number of times, `done` once and last: after it
+ * the exchange no longer exists. */
+struct responder {
+    void (*head)(void *conn, int status, const char *content_type, const char *extra,
+                 int64_t length);
+    void (*body)(void *conn, const void *data, size_t n);
+    void (*done)(void *conn);
+};
+
+struct exchange;
+
+/* Answers at once or keeps *x for later.  *x is NULL when `done` was called already. */
+void gateway_handle(struct gateway *g, const struct http_request *request,
+                    const struct responder *responder, void *conn, struct exchange **x);
+/* The client has gone: stops the work; the responder is not called again. */
+void exchange_abort(struct exchange *x);
+/* Called about once a second while the exchange lives: sends a ping on a stream that is silent. */
+void exchange_tick(struct exchange *x, uint64_t now_ns);
+
+/* A whole JSON answer that is known at once. */
+void gateway_reply(const struct responder *r, void *conn, int status, const char *extra,
+                   const struct buf *json);
+/* {"error": {"message", "type", "param", "code"}}; param and code may be NULL. */
+void gateway_reply_error(const struct responder *r, void *conn, int status, const char *type,
+                         const char *param, const char *code, const char *message);
+/* The same object appended to `out`. */
+void gateway_put_error(struct buf *out, const char *type, const char *param, const char *code,
+                       const char *message);
+/* The HTTP answer for an error of the engine: 400, 429 or 503 with its type. */
+struct gateway_status {
+    int status;
+    const char *type, *code, *extra;
+};
+struct gateway_status gateway_status_of(err e);
+
+#endif

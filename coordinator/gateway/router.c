@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+/* router.c: the table of routes, and the answers 404 and 405.  A new endpoint is a row.  Paths have
+ * one method each (and HEAD where there is GET). */
+
+#include "coordinator/gateway/router.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct route {
+    enum http_method method;
+    const char *path;
+    bool prefix; // everything below the path
+    route_handler *handler;
+};
+
+static const struct route routes[] = {
+    {HTTP_METHOD_POST, "/v1/completions", false, api_completions},
+    {HTTP_METHOD_POST, "/v1/chat/completions", false, api_chat_completions},
+    {HTTP_METHOD_GET, "/v1/models", false, api_models},
+    {HTTP_METHOD_GET, "/v1/models/", true, api_model},
+    {HTTP_METHOD_GET, "/health", false, api_health},
+    {HTTP_METHOD_GET, "/ready", false, api_ready},
+};
+
+static bool matches(const struct route *r, const char *path) {
+    return r->prefix ? strncmp(path, r->path, strlen(r->path)) == 0 && path[strlen(r->path)]
+                     : strcmp(path, r->path) == 0;
+}
+
+static void reply_error(const struct responder *r, void *conn, int status, const char *type,
+                        const char *param, const char *code, const char *message,
+                        const char *extra) {
+    struct buf json;
+    buf_init(&json, 0);
+    gateway_put_error(&json, type, param, code, message);
+    gateway_reply(r, conn, status, extra, &json);
+    buf_deinit(&json);
+}
+
+void gateway_handle(struct gateway *g, const struct http_request *request,
+                    const struct responder *responder, void *conn, struct exchange **x) {
+    *x = NULL;
+    const char *path = request->path.length ? request->path.data : "";
+    const struct route *known = NULL;
+    for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
+        const struct route *r = &routes[i];
+        if (!matches(r, path)) continue;
+        known = r;
+        bool head = request->method == HTTP_METHOD_HEAD && r->method == HTTP_METHOD_GET;
+        if (r->method != request->method && !head) continue;
+        r->handler(g, request, path + strlen(r->path), responder, conn, x);
+        return;
+    }
+    char message[300];
+    if (known) {
+        bool get = known->method == HTTP_METHOD_GET;
+        snprintf(message, sizeof message, "%.200s takes %s only", path, get ? "GET" : "POST");
+        reply_error(responder, conn, 405, "invalid_request_error", NULL, "method_not_allowed",
+                    message, get ? "Allow: GET, HEAD\r\n" : "Allow: POST\r\n");
+    } else {
+        snprintf(message, sizeof message, "there is nothing at %.200s", path);
+        gateway_reply_error(responder, conn, 404, "invalid_request_error", NULL, "not_found",
+                            message);
+    }
+}
+
+void gateway_reply(const struct responder *r, void *conn, int status, const char *extra,
+                   const struct buf *json) {
+    r->head(conn, status, "application/json", extra, (int64_t)json->length);
+    r->body(conn, json->data, json->length);
+    r->done(conn);
+}
+
+static void put_string_or_null(struct buf *out, const char *key, const char *s) {
+    buf_printf(out, ",\"%s\":", key);
+    if (s) {
+        buf_putc(out, '"');
+        buf_append_json(out, s, strlen(s));
+        buf_putc(out, '"');
+    } else {
+        buf_puts(out, "null");
+    }
+}
+
+void gateway_put_error(struct buf *out, const char *type, const char *param, const char *code,
+                       const char *message) {
+    buf_puts(out, "{\"error\":{\"message\":\"");
+    buf_append_json(out, message, strlen(message));
+    buf_puts(out, "\"");
+    put_string_or_null(out, "type", type);
+    put_string_or_null(out, "param", param);
+    put_string_or_null(out, "code", code);
+    buf_puts(out, "}}");
+}
+
+void gateway_reply_error(const struct responder *r, void *conn, int status, const char *type,
+                         const char *param, const char *code, const char *message) {
+    const char *extra = status == 429 || status == 503 ? "Retry-After: 1\r\n" : NULL;
+    reply_error(r, conn, status, type, param, code, message, extra);
+}
+
+struct gateway_status gateway_status_of(err e) {
+    switch (e) {
+    case ERR_CONTEXT:
+        return (struct gateway_status){400, "invalid_request_error", "context_length_exceeded",
+                                       NULL};
+    case ERR_REQUEST:
+    case ERR_USAGE: return (struct gateway_status){400, "invalid_request_error", NULL, NULL};
+    case ERR_BUSY: return (struct gateway_status){429, "rate_limit_error", "queue_full", NULL};
+    case ERR_LAUNCH: return (struct gateway_status){503, "server_error", "loading", NULL};
+    case ERR_CANCELLED: return (struct gateway_status){503, "server_error", "stopping", NULL};
+    case ERR_RANK_LOST:
+    case ERR_MISMATCH:
+    case ERR_PROTOCOL:
+    case ERR_IO: return (struct gateway_status){503, "engine_lost", "engine_lost", NULL};
+    default: return (struct gateway_status){503, "server_error", NULL, NULL};
+    }
+}

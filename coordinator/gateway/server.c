@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+/* server.c: see server.h. */
+
+#include "coordinator/gateway/server.h"
+
+#include <stdio.h>
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "coordinator/gateway/conn.h"
+
+#define BACKLOG        511
+#define CLOCK_MS       1000
+#define CLOSE_LIMIT_NS ((uint64_t)2 * 1000 * 1000 * 1000)
+
+static void on_handle_closed(uv_handle_t *handle) {
+    struct server *s = handle->data;
+    if (--s->open_handles == 0 && s->closed) s->closed(s->ctx);
+}
+
+/* Closing is over when no connection is left; then the clock itself goes. */
+static void maybe_closed(struct server *s) {
+    if (s->closing && s->n_conns == 0 && !uv_is_closing((uv_handle_t *)&s->clock))
+        uv_close((uv_handle_t *)&s->clock, on_handle_closed);
+}
+
+static void on_clock(uv_timer_t *timer) {
+    struct server *s = timer->data;
+    uint64_t now = clock_ns();
+    bool late = s->closing && now - s->closing_since_ns > CLOSE_LIMIT_NS;
+    for (struct conn *c = s->first; c;) {
+        struct conn *next = conn_next(c);
+        if (late || (s->closing && !conn_is_answering(c)))
+            conn_close(c);
+        else
+            conn_tick(c, now);
+        c = next;
+    }
+    maybe_closed(s);
+    if (s->n_conns == 0 && !s->closing) uv_timer_stop(&s->clock);
+}
+
+static void on_connection(uv_stream_t *listener, int status) {
+    struct server *s = listener->data;
+    if (status < 0) {
+        log_warn("a connection could not be accepted: %s", uv_strerror(status));
+        return;
+    }
+    conn_accept(s);
+    if (!uv_is_active((uv_handle_t *)&s->clock))
+        uv_timer_start(&s->clock, on_clock, CLOCK_MS, CLOCK_MS);
+}
+
+static err resolve(uv_loop_t *loop, const char *host, uint16_t port, struct sockaddr_storage *out) {
+    uv_getaddrinfo_t request;
+    char service[8];
+    snprintf(service, sizeof service, "%u", port);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    int status = uv_getaddrinfo(loop, &request, NULL, host, service, &hints);
+    if (status != 0)
+        return FAIL(ERR_ADDRESS, "'%s' is no address to listen on: %s", host, uv_strerror(status));
+    *out = (struct sockaddr_storage){0};
+    __builtin_memcpy(out, request.addrinfo->ai_addr, request.addrinfo->ai_addrlen);
+    uv_freeaddrinfo(request.addrinfo);
+    return ERR_OK;
+}
+
+static void name_address(struct server *s, const char *host) {
+    struct sockaddr_storage bound;
+    int n = sizeof bound;
+    uv_tcp_getsockname(&s->listener, (struct sockaddr *)&bound, &n);
+    s->port = ntohs(bound.ss_family == AF_INET6
+                        ? ((const struct sockaddr_in6 *)(const void *)&bound)->sin6_port
+                        : ((const struct sockaddr_in *)(const void *)&bound)->sin_port);
+    bool bare_v6 = bound.ss_family == AF_INET6 && host[0] != '[';
+    snprintf(s->address, sizeof s->address, bare_v6 ? "[%.80s]:%u" : "%.80s:%u", host, s->port);
+}
+
+err server_listen(struct server *s, uv_loop_t *loop, struct gateway *g, const char *host,
+                  uint16_t port) {
+    struct sockaddr_storage address;
+    TRY(resolve(loop, host, port, &address));
+    *s = (struct server){.loop = loop, .gateway = g, .open_handles = 2};
+    CHECK(uv_tcp_init(loop, &s->listener) == 0);
+    CHECK(uv_timer_init(loop, &s->clock) == 0);
+    s->listener.data = s->clock.data = s;
+    int status = uv_tcp_bind(&s->listener, (const struct sockaddr *)&address, 0);
+    if (status == 0) status = uv_listen((uv_stream_t *)&s->listener, BACKLOG, on_connection);
+    if (status != 0) {
+        uv_close((uv_handle_t *)&s->listener, on_handle_closed);
+        uv_close((uv_handle_t *)&s->clock, on_handle_closed);
+        return FAIL(ERR_ADDRESS, "%s:%u cannot be listened on: %s%s", host, port,
+                    uv_strerror(status),
+                    status == UV_EADDRINUSE ? "; choose another with --port, or 0 for any" : "");
+    }
+    name_address(s, host);
+    return ERR_OK;
+}
+
+void server_close(struct server *s, void (*closed)(void *ctx), void *ctx) {
+    if (s->closing) return;
+    s->closing = true;
+    s->closing_since_ns = clock_ns();
+    s->closed = closed;
+    s->ctx = ctx;
+    uv_close((uv_handle_t *)&s->listener, on_handle_closed);
+    for (struct conn *c = s->first; c;) {
+        struct conn *next = conn_next(c);
+        if (!conn_is_answering(c)) conn_close(c);
+        c = next;
+    }
+    uv_timer_start(&s->clock, on_clock, 1, 20);
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+/* edits.c: see edits.h.  Presence and frequency penalties follow the OpenAI API's definition
+ * (subtracted from the logit, over generated tokens), the repeat penalty CTRL (arXiv 1909.05858).
+ */
+
+#include "coordinator/scheduling/edits.h"
+
+#include <math.h>
+
+struct edit_list {
+    struct logit_edit *edits;
+    uint32_t count, limit;
+};
+
+/* The edit of `token`, looked for among the first `known` ones, or a new one; NULL when full. */
+static struct logit_edit *edit_of(struct edit_list *l, int32_t token, uint32_t known) {
+    for (uint32_t i = 0; i < known; i++) {
+        if (l->edits[i].token == token) return &l->edits[i];
+    }
+    if (l->count == l->limit) return NULL;
+    l->edits[l->count] = (struct logit_edit){.token = token, .repeat = 1};
+    return &l->edits[l->count++];
+}
+
+uint32_t edits_build(const struct sequence *s, struct logit_edit *out, uint32_t limit) {
+    struct edit_list list = {.edits = out, .limit = limit};
+    const struct request_params *p = &s->request->params;
+    // Biases come first: when the list is full it is an old penalty that is missing, never a ban.
+    for (size_t i = 0; i < p->n_bias; i++) {
+        struct logit_edit *e = edit_of(&list, p->bias[i].token, list.count);
+        if (e) e->bias += p->bias[i].bias <= -100 ? -INFINITY : p->bias[i].bias;
+    }
+    if (p->repeat_penalty != 1) {
+        uint32_t first = s->n_tokens > EDITS_REPEAT_WINDOW ? s->n_tokens - EDITS_REPEAT_WINDOW : 0;
+        for (uint32_t i = first; i < s->n_tokens; i++) {
+            struct logit_edit *e = edit_of(&list, s->tokens[i], list.count);
+            if (e) e->repeat = p->repeat_penalty;
+        }
+    }
+    uint32_t known = list.count; // the counted tokens are distinct: no need to look among them
+    for (uint32_t i = 0; i < s->n_counts; i++) {
+        struct logit_edit *e = edit_of(&list, s->counts[i].token, known);
+        if (e) e->bias -= p->presence_penalty + p->frequency_penalty * (float)s->counts[i].count;
+    }
+    return list.count;
+}

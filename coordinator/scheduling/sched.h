@@ -1,0 +1,67 @@
+/* sched.h: which tokens of which sequences go into the next step.
+ *
+ *   submit → waiting ──admit──► running ──────────► done
+ *                      ▲           │ blocks run out: the newest is preempted,
+ *                      └───────────┘ its blocks dropped, its token log kept
+ *
+ * Continuous batching: every running sequence that decodes has one token in every step; what is
+ * left of the step's token budget goes to chunks of prompts, oldest first.  The budget follows the
+ * measured speed so that a step stays under about 250 ms.  Free of I/O; time is an argument; the
+ * same calls with the same times give the same schedule.  Loop thread. */
+// SPDX-License-Identifier: MIT
+#ifndef COORDINATOR_SCHED_H
+#define COORDINATOR_SCHED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/batch.h"
+#include "coordinator/scheduling/request.h"
+
+struct sched;
+struct tokenizer;
+
+#define SCHED_STEP_NS ((uint64_t)200 * 1000 * 1000) // what a step with a prompt in it aims at
+
+struct sched_limits {
+    uint32_t kv_blocks;          // of the cluster; at least one context
+    uint32_t ctx;                // tokens per sequence
+    uint32_t max_batch;          // sequences in a step
+    uint32_t max_step_tokens;    // tokens in a step, >= max_batch
+    uint32_t chunk_tokens;       // fixed size of prompt chunks, 0: by measured speed
+    uint32_t max_queue_requests; // waiting sequences
+    uint64_t max_queue_tokens;   // tokens of the waiting sequences
+    uint64_t epoch;
+};
+
+struct sched_counts {
+    uint32_t running, waiting; // sequences
+    uint32_t requests;         // open ones
+    uint32_t kv_blocks, kv_blocks_used;
+    uint64_t cancelled, preempted; // since the start
+};
+
+struct sched *sched_create(const struct sched_limits *l, const struct tokenizer *t);
+/* Open requests are dropped without a word: end them first (sched_fail_all). */
+void sched_free(struct sched *s);
+
+/* engine_submit, _cancel and _abandon say what these do. */
+MUST_USE err sched_submit(struct sched *s, const int32_t *prompt, size_t n_prompt,
+                          const struct request_params *p, const struct request_sink *sink,
+                          void *sink_ctx, uint64_t now_ns, uint64_t *id);
+void sched_cancel(struct sched *s, uint64_t id);
+void sched_abandon(struct sched *s, uint64_t id);
+
+/* Calls `end` of requests that are over.  Not from inside a sink. */
+void sched_flush(struct sched *s);
+/* Makes the next batch (valid until the next call); false when no sequence can do anything.  The
+ * previous batch must have been applied. */
+bool sched_next(struct sched *s, uint64_t now_ns, struct batch *out);
+/* The result of the last batch: tokens go to the sinks.  ERR_PROTOCOL when it is not the answer to
+ * that batch. */
+MUST_USE err sched_apply(struct sched *s, const struct batch_result *r, uint64_t now_ns);
+/* Every open request ends with this error at the next sched_flush. */
+void sched_fail_all(struct sched *s, err code, const char *message);
+struct sched_counts sched_get_counts(const struct sched *s);
+
+#endif

@@ -1,0 +1,73 @@
+/* sequence.h: the scheduler's own view of a request: one sequence per choice.
+ *
+ * A sequence's token log (prompt and completion) is the truth; its KV blocks are a cache of it that
+ * can be dropped and computed again.  Internal to scheduling.  Loop thread. */
+// SPDX-License-Identifier: MIT
+#ifndef COORDINATOR_SEQUENCE_H
+#define COORDINATOR_SEQUENCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "coordinator/scheduling/request.h"
+#include "coordinator/scheduling/stream.h"
+
+struct token_count {
+    int32_t token;
+    uint32_t count;
+};
+
+enum sequence_place { SEQUENCE_WAITING, SEQUENCE_RUNNING, SEQUENCE_DONE };
+
+struct sequence {
+    uint64_t seq_id;
+    struct request *request;
+    uint32_t choice;
+    enum sequence_place place;
+    struct sequence *prev, *next; // in the waiting queue
+
+    int32_t *tokens; // [capacity] prompt, then completion
+    uint32_t n_tokens, n_prompt, capacity;
+    uint32_t n_computed; // positions whose K and V are in the cache (or in the step under way)
+    uint32_t *blocks;    // [n_blocks], room for the whole capacity
+    uint32_t n_blocks;
+
+    uint32_t n_prompt_reported; // prompt entries already given to the sink
+    float next_prompt_logprob;  // of the first token of the next chunk
+    struct token_count *counts; // distinct generated tokens, only with penalties
+    uint32_t n_counts, counts_capacity;
+    struct stream stream;
+};
+
+struct request {
+    uint64_t id;
+    struct request_params params; // strings and arrays are the request's own
+    struct request_sink sink;
+    void *sink_ctx;
+    uint32_t n_open; // choices that are not done
+    bool cancelled, abandoned, ended;
+    struct request *next_ending; // list of requests whose `end` is due
+    err end_error;
+    const char *end_message;
+    struct request_usage usage;
+    uint64_t submitted_ns, started_ns, first_token_ns, last_token_ns;
+    struct sequence sequences[]; // [params.n]
+};
+
+/* Checks the parameters (ERR_REQUEST names the field) and copies prompt and parameters.  A sequence
+ * holds at most `ctx` tokens.  `first_seq_id` numbers the choices. */
+MUST_USE err request_create(struct request **out, const int32_t *prompt, uint32_t n_prompt,
+                            const struct request_params *p, uint32_t ctx, uint64_t first_seq_id,
+                            const struct tokenizer *t);
+void request_free(struct request *r);
+
+/* Is the next thing this sequence needs a single token of decode? */
+static inline bool sequence_is_decoding(const struct sequence *s) {
+    return s->n_tokens > s->n_prompt && s->n_computed + 1 == s->n_tokens;
+}
+static inline uint32_t sequence_n_generated(const struct sequence *s) {
+    return s->n_tokens - s->n_prompt;
+}
+void sequence_append(struct sequence *s, int32_t token);
+
+#endif

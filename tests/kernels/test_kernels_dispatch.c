@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+/* test_kernels_dispatch.c: the choice of a table, and that every table is complete. */
+
+#include "tests/kernels/kernels_support.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const struct kernels *select_with(const char *isa) {
+    const struct kernels *k = NULL;
+    if (isa)
+        setenv("LOCKSTEP_ISA", isa, 1);
+    else
+        unsetenv("LOCKSTEP_ISA");
+    assert_int_equal(kernels_select(&k), ERR_OK);
+    assert_non_null(k);
+    return k;
+}
+
+static void test_select_best(void **state) {
+    (void)state;
+    const struct kernels *const *best = support_tables();
+    while (best[1]) best++;
+    assert_ptr_equal(select_with(NULL), *best);
+    assert_ptr_equal(select_with(""), *best);
+}
+
+static void test_select_by_environment(void **state) {
+    (void)state;
+    for (const struct kernels *const *k = support_tables(); *k; k++) {
+        assert_ptr_equal(select_with((*k)->isa), *k);
+        assert_string_equal(select_with((*k)->isa)->isa, (*k)->isa);
+    }
+    assert_string_equal(select_with("reference")->isa, "reference");
+}
+
+static void test_unknown_is_usage_error(void **state) {
+    (void)state;
+    const struct kernels *k = NULL;
+    setenv("LOCKSTEP_ISA", "mmx", 1);
+    assert_int_equal(kernels_select(&k), ERR_USAGE);
+    assert_non_null(strstr(error_message(), "LOCKSTEP_ISA=mmx"));
+    for (const struct kernels *const *t = support_tables(); *t; t++)
+        assert_non_null(strstr(error_message(), (*t)->isa));
+    assert_null(kernels_by_name("mmx"));
+}
+
+static void test_tables_are_complete(void **state) {
+    (void)state;
+    for (const struct kernels *const *t = support_tables(); *t; t++) {
+        const struct kernels *k = *t;
+        for (size_t i = 0; i < support_type_count; i++) {
+            const struct matmul_kernel *m = &k->matmul[support_types[i]];
+            bool quantized = dtype_info(support_types[i])->quantized;
+            assert_int_equal(m->type, support_types[i]);
+            assert_true(m->panel_rows > 0);
+            assert_true(m->packed_bytes && m->pack_row && m->unpack_row);
+            assert_int_equal(m->matmul_q != NULL, quantized);
+            assert_int_equal(m->matmul_f != NULL, !quantized);
+        }
+        assert_true(k->quantize_row && k->rms_norm && k->add && k->silu_mul);
+        assert_true(k->rope_interleaved && k->rope_neox && k->exp_sum && k->max);
+        assert_true(k->attn_scores_f16 && k->attn_scores_f32);
+        assert_true(k->attn_values_f16 && k->attn_values_f32);
+        assert_true(k->f32_to_f16 && k->f16_to_f32);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_select_best),
+        cmocka_unit_test(test_select_by_environment),
+        cmocka_unit_test(test_unknown_is_usage_error),
+        cmocka_unit_test(test_tables_are_complete),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: MIT
+/* test_kernels_vector.c: the vector functions of every table, over sizes with every kind of tail,
+ * against float64 or the definition. */
+
+#include "tests/kernels/kernels_support.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const size_t sizes[] = {1,  2,  3,  7,  8,  9,  15,  16,  17,  31,
+                               32, 33, 47, 63, 64, 80, 100, 127, 129, 1000};
+#define SIZE_COUNT (sizeof sizes / sizeof sizes[0])
+
+typedef void vector_check(const struct kernels *k, size_t n);
+
+static void for_each_size(vector_check *check) {
+    for (const struct kernels *const *k = support_tables(); *k; k++)
+        for (size_t i = 0; i < SIZE_COUNT; i++) check(*k, sizes[i]);
+}
+
+/* n random floats of magnitude below `size`; free() them. */
+static float *random_floats(size_t n, float size, uint32_t seed) {
+    float *x = support_alloc(n * sizeof *x);
+    for (size_t i = 0; i < n; i++) x[i] = size * support_uniform(&seed);
+    return x;
+}
+
+/* ---- quantize_row --------------------------------------------------------------------------- */
+
+/* One row, its block sums and the zeros behind n against the definition in kernels.h. */
+static void check_quantize_definition(const struct kernels *k, size_t n) {
+    float *x = random_floats(n, 5, 61);
+    size_t cols = (n + 31) / 32 * 32 + 32;
+    struct act_rows a = support_act_rows(cols, 2);
+    k->quantize_row(&a, 1, x, n);
+    for (size_t b = 0; b < cols / 32; b++) {
+        const size_t at = cols / 32 + b;
+        float greatest = 0;
+        int sum = 0, low = 0;
+        for (size_t i = 32 * b; i < 32 * b + 32 && i < n; i++)
+            greatest = fmaxf(greatest, fabsf(x[i]));
+        support_close(k->isa, "scale", b, (double)a.scale[at], (double)(greatest / 127), 0);
+        for (size_t i = 0; i < 32; i++) {
+            float v = 32 * b + i < n ? x[32 * b + i] : 0;
+            int want = greatest > 0 ? (int)rintf(v / a.scale[at]) : 0;
+            assert_int_equal(a.q[at * 32 + i], want);
+            sum += want;
+            if (i < 16) low += want;
+        }
+        assert_int_equal(a.sum[at], sum);
+        assert_int_equal(a.low[at], low);
+    }
+    free(x);
+    free(a.q);
+}
+
+static void test_quantize_definition(void **state) {
+    (void)state;
+    for_each_size(check_quantize_definition);
+}
+
+/* Values that a conversion to integers could choke on, one per block; the same bits everywhere. */
+static void test_quantize_odd_values(void **state) {
+    (void)state;
+    static const float odd[] = {NAN,          INFINITY, -INFINITY, FLT_MAX,
+                                FLT_TRUE_MIN, -1e-44f,  1e-43f,    0};
+    enum { BLOCKS = sizeof odd / sizeof odd[0], COLS = 32 * BLOCKS };
+    const struct kernels *reference = kernels_by_name("reference");
+    for (const struct kernels *const *k = support_tables(); *k; k++) {
+        struct act_rows want = support_act_rows(COLS, 1), got = support_act_rows(COLS, 1);
+        float x[COLS];
+        for (size_t i = 0; i < COLS; i++)
+            x[i] = i % 32 == 5 ? odd[i / 32] : 0x1p-149f * (float)(i % 3);
+        reference->quantize_row(&want, 0, x, COLS);
+        (*k)->quantize_row(&got, 0, x, COLS);
+        assert_memory_equal(got.q, want.q, COLS);
+        assert_memory_equal(got.sum, want.sum, BLOCKS * sizeof *got.sum);
+        assert_memory_equal(got.low, want.low, BLOCKS * sizeof *got.low);
+        for (size_t b = 0; b < BLOCKS; b++) {
+            assert_int_equal(isfinite(got.scale[b]) != 0, isfinite(odd[b]) != 0);
+            if (isfinite(odd[b])) assert_float_equal(got.scale[b], want.scale[b], 0);
+        }
+        free(want.q);
+        free(got.q);
+    }
+}
+
+/* ---- elementwise ---------------------------------------------------------------------------- */
+
+static void check_rms_norm(const struct kernels *k, size_t n) {
+    float *x = random_floats(n, 9, 71), *w = random_floats(n, 2, 72);
+    float *y = support_alloc(n * sizeof *y);
+    double squares = 0;
+    for (size_t i = 0; i < n; i++) squares += (double)x[i] * (double)x[i];
+    k->rms_norm(y, x, w, n, 1e-5f);
+    for (size_t i = 0; i < n; i++) {
+        double want = (double)x[i] * (double)w[i] / sqrt(squares / (double)n + 1e-5);
+        support_close(k->isa, "rms_norm", i, (double)y[i], want, 4e-7 * fabs(want));
+    }
+    k->rms_norm(x, x, w, n, 1e-5f); // in place
+    support_same_bits(k->isa, "rms_norm in place", x, y, n);
+    free(x);
+    free(w);
+    free(y);
+}
+
+static void test_rms_norm(void **state) {
+    (void)state;
+    for_each_size(check_rms_norm);
+}
+
+static void check_add(const struct kernels *k, size_t n) {
+    float *x = random_floats(n, 9, 73), *y = random_floats(n, 9, 74);
+    float *want = support_alloc(n * sizeof *want);
+    for (size_t i = 0; i < n; i++) want[i] = y[i] + x[i];
+    k->add(y, x, n);
+    support_same_bits(k->isa, "add", y, want, n);
+    free(x);
+    free(y);
+    free(want);
+}
+
+static void test_add(void **state) {
+    (void)state;
+    for_each_size(check_add);
+}
+
+static void check_silu_mul(const struct kernels *k, size_t n) {
+    float *gate = random_floats(n, 20, 75), *up = random_floats(n, 3, 76);
+    float *y = support_alloc(n * sizeof *y);
+    gate[0] = -200; // e^200 overflows: silu is -0
+    k->silu_mul(y, gate, up, n);
+    for (size_t i = 0; i < n; i++) {
+        double want = (double)gate[i] / (1 + exp(-(double)gate[i])) * (double)up[i];
+        support_close(k->isa, "silu_mul", i, (double)y[i], want, 4e-7 * fabs(want) + 1e-44);
+    }
+    k->silu_mul(gate, gate, up, n); // in place
+    support_same_bits(k->isa, "silu_mul in place", gate, y, n);
+    free(gate);
+    free(up);
+    free(y);
+}
+
+static void test_silu_mul(void **state) {
+    (void)state;
+    for_each_size(check_silu_mul);
+}
+
+/* ---- exp_sum and max ------------------------------------------------------------------------ */
+
+static void check_exp_sum(const struct kernels *k, size_t n) {
+    float *x = random_floats(n, 30, 81), *in = support_alloc(n * sizeof *in);
+    float greatest = k->max(x, n);
+    double total = 0;
+    memcpy(in, x, n * sizeof *in);
+    float sum = k->exp_sum(x, n, greatest);
+    for (size_t i = 0; i < n; i++) {
+        double want = exp((double)(in[i] - greatest));
+        support_close(k->isa, "exp", i, (double)x[i], want, 2e-7 * want);
+        total += want;
+    }
+    support_close(k->isa, "exp sum", n, (double)sum, total, 5e-7 * total);
+    free(x);
+    free(in);
+}
+
+static void test_exp_sum(void **state) {
+    (void)state;
+    for_each_size(check_exp_sum);
+}
+
+/* The whole range, subnormal results included, and the ends. */
+static void test_exp_range(void **state) {
+    (void)state;
+    for (const struct kernels *const *k = support_tables(); *k; k++) {
+        for (float from = -110; from < 88.5f; from += 0.37f) {
+            float x[64];
+            for (int i = 0; i < 64; i++) x[i] = from + (float)i * 0.0057f;
+            (*k)->exp_sum(x, 64, 0);
+            for (int i = 0; i < 64; i++) {
+                double want = exp((double)(from + (float)i * 0.0057f));
+                support_close((*k)->isa, "exp", (size_t)i, (double)x[i], want,
+                              2e-7 * want + (want < (double)FLT_MIN ? 0x1p-149 : 0));
+            }
+        }
+        float ends[] = {-INFINITY, INFINITY, -1e30f, 100, 0, NAN};
+        (*k)->exp_sum(ends, 6, 0);
+        assert_float_equal(ends[0], 0, 0);
+        assert_true(isinf(ends[1]) && ends[1] > 0);
+        assert_float_equal(ends[2], 0, 0);
+        assert_true(isinf(ends[3]));
+        assert_float_equal(ends[4], 1, 0);
+        assert_true(isnan(ends[5]));
+    }
+}
+
+static void check_max(const struct kernels *k, size_t n) {
+    float *x = random_floats(n, 9, 82);
+    for (size_t i = 0; i < n; i++) x[i] -= 20; // all negative: no lane may count as 0
+    for (size_t at = 0; at < n; at++) {
+        float kept = x[at];
+        x[at] = -1;
+        assert_float_equal(k->max(x, n), -1, 0);
+        x[at] = kept;
+    }
+    x[n / 2] = NAN; // passed over
+    float want = -INFINITY;
+    for (size_t i = 0; i < n; i++)
+        if (x[i] > want) want = x[i];
+    assert_true(k->max(x, n) == want);
+    free(x);
+}
+
+static void test_max(void **state) {
+    (void)state;
+    for_each_size(check_max);
+    for (const struct kernels *const *k = support_tables(); *k; k++)
+        assert_true((*k)->max(NULL, 0) == -INFINITY);
+}
+
+/* ---- conversions ---------------------------------------------------------------------------- */
+
+static void test_f16_to_f32_all(void **state) {
+    (void)state;
+    uint16_t *halves = support_alloc(65536 * sizeof *halves);
+    float *got = support_alloc(65536 * sizeof *got), *want = support_alloc(65536 * sizeof *want);
+    for (uint32_t i = 0; i < 65536; i++) {
+        halves[i] = (uint16_t)i;
+        want[i] = dtype_f16_to_f32((uint16_t)i);
+    }
+    for (const struct kernels *const *k = support_tables(); *k; k++) {
+        (*k)->f16_to_f32(got, halves, 65536);
+        support_same_bits((*k)->isa, "f16_to_f32", got, want, 65536);
+    }
+    free(halves);
+    free(got);
+    free(want);
+}
+
+static void check_f32_to_f16(const struct kernels *k, size_t n) {
+    uint16_t *got = support_alloc(n * sizeof *got);
+    float *x = support_alloc(n * sizeof *x), *back = support_alloc(n * sizeof *back);
+    uint32_t seed = 91;
+    for (int round = 0; round < 200; round++) {
+        for (size_t i = 0; i < n; i++) { // f32 with the exponents of f16, ties among them
+            uint32_t bits = support_random(&seed), exponent = 96 + bits % 50;
+            bits = (bits & 0x807FF000u) | exponent << 23 | (round % 2 ? bits >> 20 : 0);
+            memcpy(x + i, &bits, sizeof bits);
+        }
+        k->f32_to_f16(got, x, n);
+        for (size_t i = 0; i < n; i++) assert_int_equal(got[i], dtype_f32_to_f16(x[i]));
+        k->f16_to_f32(back, got, n);
+        for (size_t i = 0; i < n; i++) assert_true(back[i] == dtype_f16_to_f32(got[i]));
+    }
+    free(got);
+    free(x);
+    free(back);
+}
+
+static void test_f32_to_f16(void **state) {
+    (void)state;
+    for_each_size(check_f32_to_f16);
+    for (const struct kernels *const *k = support_tables(); *k; k++) {
+        static const float odd[] = {INFINITY, -INFINITY, 65519.9f, 65520, 1e30f, -0.0f, 0x1p-25f};
+        static const uint16_t want[] = {0x7C00, 0xFC00, 0x7BFF, 0x7C00, 0x7C00, 0x8000, 0};
+        uint16_t got[7], nan;
+        (*k)->f32_to_f16(got, odd, 7);
+        assert_memory_equal(got, want, sizeof want);
+        (*k)->f32_to_f16(&nan, &(float){NAN}, 1);
+        assert_true((nan & 0x7FFF) > 0x7C00);
+    }
+}
+
+/* ---- rotary positions ----------------------------------------------------------------------- */
+
+static void check_rope(const struct kernels *k, size_t half) {
+    const size_t dim = 2 * half;
+    float *x = random_floats(dim, 4, 95), *angle = random_floats(half, 3, 96);
+    float *c = support_alloc(half * sizeof *c), *s = support_alloc(half * sizeof *s);
+    float *inter = support_alloc(dim * sizeof *inter), *neox = support_alloc(dim * sizeof *neox);
+    for (size_t i = 0; i < half; i++) {
+        c[i] = cosf(angle[i]);
+        s[i] = sinf(angle[i]);
+    }
+    memcpy(inter, x, dim * sizeof *x);
+    memcpy(neox, x, dim * sizeof *x);
+    k->rope_interleaved(inter, c, s, dim);
+    k->rope_neox(neox, c, s, dim);
+    for (int layout = 0; layout < 2; layout++) {
+        const float *got = layout ? neox : inter;
+        for (size_t i = 0; i < half; i++) {
+            size_t ia = layout ? i : 2 * i, ib = layout ? half + i : 2 * i + 1;
+            double a = (double)x[ia], b = (double)x[ib], cd = (double)c[i], sd = (double)s[i];
+            double bound = 2e-7 * (fabs(a) + fabs(b));
+            support_close(k->isa, layout ? "neox" : "interleaved", ia, (double)got[ia],
+                          a * cd - b * sd, bound);
+            support_close(k->isa, layout ? "neox" : "interleaved", ib, (double)got[ib],
+                          b * cd + a * sd, bound);
+        }
+    }
+    free(x);
+    free(angle);
+    free(c);
+    free(s);
+    free(inter);
+    free(neox);
+}
+
+static void test_rope(void **state) {
+    (void)state;
+    for_each_size(check_rope);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quantize_definition),
+        cmocka_unit_test(test_quantize_odd_values),
+        cmocka_unit_test(test_rms_norm),
+        cmocka_unit_test(test_add),
+        cmocka_unit_test(test_silu_mul),
+        cmocka_unit_test(test_exp_sum),
+        cmocka_unit_test(test_exp_range),
+        cmocka_unit_test(test_max),
+        cmocka_unit_test(test_f16_to_f32_all),
+        cmocka_unit_test(test_f32_to_f16),
+        cmocka_unit_test(test_rope),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# The direction of the arrows: reads every #include of the tree and names those that point the wrong way.
+set -euo pipefail
+cd "${LOCKSTEP_SOURCE:-$(dirname "$0")/../..}"
+bad=0
+forbid() { # PATTERN-OF-INCLUDE WHY FILE…
+    local pattern=$1 why=$2 hits
+    shift 2
+    [ $# -gt 0 ] || return 0
+    hits=$(grep -nE "^#include [<\"]($pattern)" "$@" /dev/null || true)
+    [ -z "$hits" ] || { printf '%s\n%s\n' "$why:" "$hits"; bad=1; }
+}
+list() { find "$@" -name node_modules -prune -o -name '*.[ch]' -print | sort; }
+without() { # files of standard input whose path matches none of the arguments
+    local pattern
+    pattern=$(printf '|%s' "$@")
+    grep -vE "^(${pattern:1})$" || true
+}
+
+mapfile -t common < <(list common)
+mapfile -t coordinator < <(list coordinator)
+mapfile -t worker < <(list worker)
+forbid 'coordinator/|worker/|mpi\.h|uv\.h|omp\.h|cblas' 'common uses nothing above it' "${common[@]}"
+forbid 'worker/|mpi\.h|omp\.h|cblas' 'the coordinator knows neither workers nor MPI' "${coordinator[@]}"
+forbid 'coordinator/|uv\.h' 'the worker knows neither the coordinator nor libuv' "${worker[@]}"
+mapfile -t files < <(list worker | without worker/main.c worker/job/comm.c worker/job/comm_internal.h worker/job/allreduce.c)
+forbid 'mpi\.h' 'MPI stands in main, comm and allreduce only' "${files[@]}"
+mapfile -t files < <(list worker | without worker/compute/linear.c)
+forbid 'cblas' 'BLAS stands in linear.c only' "${files[@]}"
+mapfile -t files < <(list common coordinator worker | without 'common/wire(_[a-z]+)?\.[ch]')
+forbid '[^">]*\.pb-c\.h' 'generated protobuf code stands in wire only' "${files[@]}"
+mapfile -t files < <(list coordinator/scheduling | without 'coordinator/scheduling/engine\.[ch]')
+forbid 'uv\.h|coordinator/(cluster|gateway|cli)/' 'scheduling is free of I/O' "${files[@]}"
+mapfile -t files < <(list coordinator/gateway | without 'coordinator/gateway/(conn|server)[a-z_]*\.[ch]')
+forbid 'uv\.h' 'in the gateway only connections hold handles' "${files[@]}"
+
+names=$(list common coordinator worker | xargs -n1 basename | grep -v '^main\.c$' | sort | uniq -d)
+[ -z "$names" ] || { printf 'file names must be unique in the tree:\n%s\n' "$names"; bad=1; }
+unmarked=$(list common coordinator worker tests | xargs grep -L 'SPDX-License-Identifier: MIT' || true)
+[ -z "$unmarked" ] || { printf 'no SPDX line:\n%s\n' "$unmarked"; bad=1; }
+exit $bad

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+/* fake_client.c: see fake_client.h. */
+
+#include "tests/unit/coordinator/gateway/fake_client.h"
+
+#include <string.h>
+
+#include "common/error.h"
+#include "common/mem.h"
+
+static void on_head(void *conn, int status, const char *content_type, const char *extra,
+                    int64_t length) {
+    struct fake_client *c = conn;
+    CHECK(c->status == 0 && !c->done && !c->gone);
+    c->status = status;
+    c->length = length;
+    buf_puts(&c->content_type, content_type);
+    if (extra) buf_puts(&c->extra, extra);
+}
+
+static void on_body(void *conn, const void *data, size_t n) {
+    struct fake_client *c = conn;
+    CHECK(c->status != 0 && !c->done && !c->gone);
+    buf_append(&c->body, data, n);
+}
+
+static void on_done(void *conn) {
+    struct fake_client *c = conn;
+    CHECK(c->status != 0 && !c->done && !c->gone);
+    CHECK(c->length < 0 || (size_t)c->length == c->body.length);
+    c->done = true;
+    c->exchange = NULL;
+}
+
+static const struct responder responder = {.head = on_head, .body = on_body, .done = on_done};
+
+void fake_client_send(struct fake_client *c, struct gateway *g, enum http_method method,
+                      const char *path, const char *body) {
+    *c = (struct fake_client){0};
+    buf_init(&c->content_type, 0);
+    buf_init(&c->extra, 0);
+    buf_init(&c->body, 0);
+    struct http_request request = {.method = method, .keep_alive = true};
+    buf_init(&request.path, 0);
+    buf_init(&request.content_type, 0);
+    buf_init(&request.authorization, 0);
+    buf_init(&request.origin, 0);
+    buf_init(&request.body, 0);
+    buf_puts(&request.path, path);
+    if (body) {
+        buf_puts(&request.content_type, "application/json");
+        buf_puts(&request.body, body);
+    }
+    struct exchange *x = NULL;
+    gateway_handle(g, &request, &responder, c, &x);
+    CHECK(c->done == (x == NULL));
+    c->exchange = x;
+    buf_deinit(&request.path); // nothing of the request is kept
+    buf_deinit(&request.content_type);
+    buf_deinit(&request.body);
+}
+
+void fake_client_leave(struct fake_client *c) {
+    CHECK(c->exchange);
+    c->gone = true;
+    exchange_abort(c->exchange);
+    c->exchange = NULL;
+}
+
+void fake_client_close(struct fake_client *c) {
+    CHECK(!c->exchange);
+    buf_deinit(&c->content_type);
+    buf_deinit(&c->extra);
+    buf_deinit(&c->body);
+}
+
+static json_t *parse(const char *text, size_t n) {
+    json_error_t where;
+    json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &where);
+    if (!root) fprintf(stderr, "%s in: %.*s\n", where.text, (int)n, text);
+    CHECK(root);
+    return root;
+}
+
+json_t *fake_client_json(const struct fake_client *c) {
+    CHECK(c->done && c->length >= 0 && strcmp(c->content_type.data, "application/json") == 0);
+    return parse(c->body.data, c->body.length);
+}
+
+json_t *fake_client_event(struct fake_client *c, bool *is_done) {
+    *is_done = false;
+    while (c->read < c->body.length) {
+        const char *at = c->body.data + c->read, *end = strstr(at, "\n\n");
+        CHECK(end); // an event is sent whole
+        size_t n = (size_t)(end - at);
+        c->read += n + 2;
+        if (at[0] == ':') continue;
+        CHECK(n > 6 && memcmp(at, "data: ", 6) == 0 && !memchr(at, '\n', n));
+        if (n == 12 && memcmp(at + 6, "[DONE]", 6) == 0) {
+            *is_done = true;
+            return NULL;
+        }
+        return parse(at + 6, n - 6);
+    }
+    return NULL;
+}

@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: MIT
+/* test_conn.c: connections over real sockets, with a pretended engine and with time as a test says.
+ *
+ * Server and clients are in this process: `turn` lets the loop do what is due, without waiting. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "common/buf.h"
+#include "common/clock.h"
+#include "coordinator/gateway/conn.h"
+#include "tests/unit/coordinator/gateway/fake_engine.h"
+#include "tests/unit/coordinator/scheduling/demo_tokenizer.h"
+
+#define SECOND ((uint64_t)1000 * 1000 * 1000)
+
+static struct tokenizer *tokenizer;
+
+struct world {
+    uv_loop_t loop;
+    struct engine engine;
+    struct gateway gateway;
+    struct server server;
+};
+
+static void turn(struct world *w) {
+    for (int i = 0; i < 20; i++) {
+        uv_run(&w->loop, UV_RUN_NOWAIT);
+        usleep(100); // the kernel delivers on its own time
+    }
+}
+
+static void open_world(struct world *w) {
+    *w = (struct world){.gateway = {.engine = &w->engine, .model_id = "demo"}};
+    fake_engine_init(&w->engine, tokenizer);
+    assert_int_equal(uv_loop_init(&w->loop), 0);
+    assert_int_equal(server_listen(&w->server, &w->loop, &w->gateway, "127.0.0.1", 0), ERR_OK);
+    int small = 65536; // of the kernel's buffers, on both sides: the server's queue fills early
+    assert_int_equal(uv_send_buffer_size((uv_handle_t *)&w->server.listener, &small), 0);
+}
+
+/* Everything is closed, and the loop agrees. */
+static void close_world(struct world *w) {
+    if (!w->server.closing) server_close(&w->server, NULL, NULL);
+    uv_run(&w->loop, UV_RUN_DEFAULT);
+    assert_int_equal(w->server.n_conns, 0);
+    assert_int_equal(uv_loop_close(&w->loop), 0);
+    fake_engine_deinit(&w->engine);
+}
+
+struct client {
+    int fd;
+    struct buf heard;
+    bool at_end; // the server has closed
+};
+
+static void dial(struct world *w, struct client *c) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(w->server.port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    *c = (struct client){.fd = socket(AF_INET, SOCK_STREAM, 0)};
+    buf_init(&c->heard, 0);
+    int small = 32768;
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    assert_int_equal(connect(c->fd, (struct sockaddr *)&address, sizeof address), 0);
+    turn(w);
+}
+
+static void say(struct world *w, struct client *c, const char *text) {
+    size_t n = strlen(text);
+    assert_int_equal(send(c->fd, text, n, MSG_NOSIGNAL), n);
+    turn(w);
+}
+
+/* Until `wanted` bytes were heard, the server has closed, or nothing came for some seconds. */
+static void listen_for(struct world *w, struct client *c, size_t wanted) {
+    static char part[65536];
+    for (int silent = 0; silent < 1000 && !c->at_end && c->heard.length < wanted;) {
+        ssize_t n = recv(c->fd, part, sizeof part, MSG_DONTWAIT);
+        if (n > 0) buf_append(&c->heard, part, (size_t)n);
+        if (n > 0)
+            silent = 0;
+        else
+            silent++;
+        c->at_end = n == 0;
+        turn(w);
+    }
+}
+
+/* What has come by now; the server's end too. */
+static void listen_to(struct world *w, struct client *c) {
+    char part[4096];
+    ssize_t n = 0;
+    turn(w);
+    while ((n = recv(c->fd, part, sizeof part, MSG_DONTWAIT)) > 0) {
+        buf_append(&c->heard, part, (size_t)n);
+        turn(w);
+    }
+    c->at_end = n == 0;
+}
+
+static void hang_up(struct client *c) {
+    close(c->fd);
+    buf_deinit(&c->heard);
+}
+
+static bool hears(const struct client *c, const char *text) {
+    return c->heard.length && strstr(c->heard.data, text);
+}
+
+/* What the server's clock does, at another time. */
+static void tick(struct world *w, uint64_t now_ns) {
+    for (struct conn *c = w->server.first; c;) {
+        struct conn *next = conn_next(c);
+        conn_tick(c, now_ns);
+        c = next;
+    }
+    turn(w);
+}
+
+static const char *post(char out[600], const char *json) {
+    snprintf(out, 600, "POST /v1/completions HTTP/1.1\r\nContent-Length: %zu\r\n\r\n%s",
+             strlen(json), json);
+    return out;
+}
+
+static void slow_requests_time_out(void **state) {
+    (void)state;
+    static const char *const parts[] = {
+        "G", "GET /health HTTP/1.1\r\nHost",
+        "POST /v1/completions HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"};
+    for (size_t i = 0; i < 3; i++) {
+        struct world w;
+        struct client c;
+        open_world(&w);
+        dial(&w, &c);
+        say(&w, &c, parts[i]);
+        uint64_t now = clock_ns();
+        tick(&w, now + CONN_REQUEST_NS - 2 * SECOND);
+        assert_int_equal(w.server.n_conns, 1);
+        tick(&w, now + CONN_REQUEST_NS + SECOND);
+        listen_to(&w, &c);
+        assert_true(hears(&c, "HTTP/1.1 408 Request Timeout\r\n"));
+        assert_true(c.at_end);
+        hang_up(&c);
+        close_world(&w);
+    }
+}
+
+static void silent_connections_are_closed(void **state) {
+    (void)state;
+    struct world w;
+    struct client fresh, used;
+    open_world(&w);
+    dial(&w, &fresh);
+    dial(&w, &used);
+    say(&w, &used, "GET /health HTTP/1.1\r\n\r\n");
+    listen_to(&w, &used);
+    assert_true(hears(&used, "200 OK"));
+    uint64_t now = clock_ns();
+    tick(&w, now + CONN_IDLE_NS - 2 * SECOND);
+    assert_int_equal(w.server.n_conns, 2);
+    tick(&w, now + CONN_IDLE_NS + SECOND);
+    listen_to(&w, &fresh);
+    listen_to(&w, &used);
+    assert_true(fresh.at_end && used.at_end);
+    assert_int_equal(fresh.heard.length, 0);
+    hang_up(&fresh);
+    hang_up(&used);
+    close_world(&w);
+}
+
+static void who_leaves_is_noticed_at_once(void **state) {
+    (void)state;
+    char request[600];
+    for (int half = 0; half < 2; half++) {
+        struct world w;
+        struct client c;
+        open_world(&w);
+        dial(&w, &c);
+        say(&w, &c, post(request, "{\"prompt\":\"x\",\"stream\":true}"));
+        fake_text(&w.engine, 0, 0, "text");
+        assert_false(w.engine.requests[0].abandoned);
+        if (half)
+            shutdown(c.fd, SHUT_WR); // FIN means gone
+        else
+            hang_up(&c);
+        turn(&w);
+        assert_true(w.engine.requests[0].abandoned);
+        assert_int_equal(w.server.n_conns, 0);
+        if (half) hang_up(&c);
+        close_world(&w);
+    }
+}
+
+/* 2,000 bytes of text, n times, or until the client was dropped. */
+static void say_much(struct world *w, size_t n_texts) {
+    static char text[2001];
+    memset(text, 'a', sizeof text - 1);
+    for (size_t i = 0; i < n_texts && w->engine.requests[0].open; i++) {
+        fake_text(&w->engine, 0, 0, text);
+        uv_run(&w->loop, UV_RUN_NOWAIT);
+    }
+}
+
+static void who_does_not_read_is_dropped(void **state) {
+    (void)state;
+    char request[600];
+    struct world w;
+    struct client c, other;
+    open_world(&w);
+    dial(&w, &c);
+    dial(&w, &other);
+    say(&w, &c, post(request, "{\"prompt\":\"x\",\"stream\":true}"));
+    say_much(&w, 10000);
+    assert_true(w.engine.requests[0].abandoned);
+    say(&w, &other, "GET /health HTTP/1.1\r\n\r\n"); // nobody else has felt it
+    listen_to(&w, &other);
+    assert_true(hears(&other, "200 OK"));
+    hang_up(&c);
+    hang_up(&other);
+    close_world(&w);
+}
+
+/* A whole answer may be larger than a stream's queue; it waits as long as there is progress. */
+static void a_large_answer_waits_for_its_reader(void **state) {
+    (void)state;
+    char request[600];
+    for (int stalls = 0; stalls < 2; stalls++) {
+        struct world w;
+        struct client c;
+        open_world(&w);
+        dial(&w, &c);
+        say(&w, &c, post(request, "{\"prompt\":\"x\"}"));
+        say_much(&w, 500); // 1 MB
+        fake_finish(&w.engine, 0, 0, FINISH_LENGTH);
+        fake_end(&w.engine, 0, ERR_OK, "");
+        turn(&w);
+        uint64_t now = clock_ns();
+        tick(&w, now + CONN_STALL_NS - 2 * SECOND);
+        assert_int_equal(w.server.n_conns, 1);
+        if (stalls) {
+            tick(&w, now + CONN_STALL_NS + SECOND);
+            assert_int_equal(w.server.n_conns, 0);
+        } else {
+            listen_for(&w, &c, 1000000);
+            assert_in_range(c.heard.length, 1000000, 1002000);
+            assert_int_equal(w.server.n_conns, 1); // it stays open
+        }
+        hang_up(&c);
+        close_world(&w);
+    }
+}
+
+static void answers_wait_for_their_reader(void **state) {
+    (void)state;
+    enum { N = 5000 };
+    struct world w;
+    struct client c;
+    struct buf requests;
+    open_world(&w);
+    dial(&w, &c);
+    say(&w, &c, "GET /v1/models HTTP/1.1\r\n\r\n");
+    listen_to(&w, &c);
+    size_t answer_bytes = c.heard.length;
+    assert_true(hears(&c, "200 OK"));
+    buf_clear(&c.heard);
+    buf_init(&requests, 0);
+    for (int i = 0; i < N; i++) buf_puts(&requests, "GET /v1/models HTTP/1.1\r\n\r\n");
+    for (size_t at = 0; at < requests.length;) {
+        ssize_t n = send(c.fd, requests.data + at, requests.length - at, MSG_DONTWAIT);
+        if (n > 0) at += (size_t)n;
+        turn(&w);
+    }
+    buf_deinit(&requests);
+    assert_int_equal(w.server.n_conns, 1);
+    listen_for(&w, &c, N * answer_bytes);
+    assert_int_equal(c.heard.length, N * answer_bytes);
+    assert_memory_equal(c.heard.data, c.heard.data + (N - 1) * answer_bytes, answer_bytes);
+    hang_up(&c);
+    close_world(&w);
+}
+
+static void what_is_sent_ahead_is_bounded(void **state) {
+    (void)state;
+    char request[600], flood[10001];
+    struct world w;
+    struct client c;
+    open_world(&w);
+    dial(&w, &c);
+    say(&w, &c, post(request, "{\"prompt\":\"x\"}"));
+    memset(flood, '\n', sizeof flood - 1);
+    flood[sizeof flood - 1] = '\0';
+    for (size_t sent = 0; sent <= CONN_MAX_AHEAD_BYTES && w.engine.requests[0].open; sent += 10000)
+        say(&w, &c, flood);
+    assert_true(w.engine.requests[0].abandoned);
+    hang_up(&c);
+    close_world(&w);
+}
+
+/* A refusal must reach a client that is still sending. */
+static void a_refusal_survives_what_follows(void **state) {
+    (void)state;
+    struct world w;
+    struct client c;
+    open_world(&w);
+    dial(&w, &c);
+    say(&w, &c, "POST /v1/completions HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n");
+    for (int i = 0; i < 20; i++) say(&w, &c, "the body goes on and on and on");
+    listen_to(&w, &c);
+    assert_true(hears(&c, "HTTP/1.1 413 "));
+    assert_true(c.at_end);
+    assert_int_equal(w.server.n_conns, 1); // until the client has ended its side, or 2 s
+    tick(&w, clock_ns() + CONN_LINGER_NS + SECOND);
+    assert_int_equal(w.server.n_conns, 0);
+    hang_up(&c);
+    close_world(&w);
+}
+
+static void closing_lets_answers_finish(void **state) {
+    (void)state;
+    char request[600];
+    struct world w;
+    struct client idle, half, busy;
+    open_world(&w);
+    dial(&w, &idle);
+    dial(&w, &half);
+    dial(&w, &busy);
+    say(&w, &half, "GET /hea");
+    say(&w, &busy, post(request, "{\"prompt\":\"x\",\"stream\":true}"));
+    fake_text(&w.engine, 0, 0, "text");
+    server_close(&w.server, NULL, NULL);
+    turn(&w);
+    assert_int_equal(w.server.n_conns, 1);
+    fake_finish(&w.engine, 0, 0, FINISH_STOP);
+    fake_end(&w.engine, 0, ERR_OK, "");
+    listen_to(&w, &busy);
+    assert_true(hears(&busy, "data: [DONE]\n\n\r\n0\r\n\r\n"));
+    assert_true(busy.at_end); // and no further request is taken
+    hang_up(&idle);
+    hang_up(&half);
+    hang_up(&busy);
+    close_world(&w);
+}
+
+static void closing_does_not_wait_for_ever(void **state) {
+    (void)state;
+    char request[600];
+    struct world w;
+    struct client c;
+    open_world(&w);
+    dial(&w, &c);
+    say(&w, &c, post(request, "{\"prompt\":\"x\"}"));
+    server_close(&w.server, NULL, NULL);
+    close_world(&w); // returns although the request has no answer
+    assert_true(w.engine.requests[0].abandoned);
+    hang_up(&c);
+}
+
+static void a_taken_port_is_named(void **state) {
+    (void)state;
+    struct world w;
+    struct server second;
+    open_world(&w);
+    assert_int_equal(server_listen(&second, &w.loop, &w.gateway, "127.0.0.1", w.server.port),
+                     ERR_ADDRESS);
+    char port[8];
+    snprintf(port, sizeof port, "%u", w.server.port);
+    assert_non_null(strstr(error_message(), port));
+    struct server third;
+    assert_int_equal(server_listen(&third, &w.loop, &w.gateway, "no such host", 0), ERR_ADDRESS);
+    assert_non_null(strstr(error_message(), "no such host"));
+    close_world(&w);
+}
+
+static int setup(void **state) {
+    (void)state;
+    tokenizer = demo_tokenizer();
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    tokenizer_free(tokenizer);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(slow_requests_time_out),
+        cmocka_unit_test(silent_connections_are_closed),
+        cmocka_unit_test(who_leaves_is_noticed_at_once),
+        cmocka_unit_test(who_does_not_read_is_dropped),
+        cmocka_unit_test(a_large_answer_waits_for_its_reader),
+        cmocka_unit_test(answers_wait_for_their_reader),
+        cmocka_unit_test(what_is_sent_ahead_is_bounded),
+        cmocka_unit_test(a_refusal_survives_what_follows),
+        cmocka_unit_test(closing_lets_answers_finish),
+        cmocka_unit_test(closing_does_not_wait_for_ever),
+        cmocka_unit_test(a_taken_port_is_named),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}

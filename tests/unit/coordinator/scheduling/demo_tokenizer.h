@@ -1,0 +1,25 @@
+/* demo_tokenizer.h: the demo model's tokenizer, for tests that need real pieces. */
+// SPDX-License-Identifier: MIT
+#ifndef TESTS_DEMO_TOKENIZER_H
+#define TESTS_DEMO_TOKENIZER_H
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "common/tokenizer.h"
+
+static inline struct tokenizer *demo_tokenizer(void) {
+    const char *source = getenv("LOCKSTEP_SOURCE");
+    char path[1024];
+    snprintf(path, sizeof path, "%s/configs/demo/demo-q8_0.gguf", source ? source : ".");
+    struct gguf *g;
+    struct tokenizer *t;
+    if (gguf_open(&g, path) != ERR_OK || tokenizer_create(&t, g) != ERR_OK) {
+        fprintf(stderr, "the demo model: %s\n", error_message());
+        abort();
+    }
+    gguf_close(g);
+    return t;
+}
+
+#endif

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+/* test_linear.c: y = W x for every type against a product in double, at the awkward places: masked
+ * columns, no rows, no columns, both sides of the border to BLAS, more threads than panels. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "common/mem.h"
+#include "tests/fixtures/fixture_quant.h"
+#include "worker/compute/linear.h"
+
+#define MAX_ROWS   37
+#define MAX_COLS   768
+#define MAX_TOKENS 40
+
+static const enum dtype types[] = {DTYPE_F32,  DTYPE_F16,  DTYPE_BF16, DTYPE_Q8_0,
+                                   DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0, DTYPE_Q5_1,
+                                   DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K};
+
+static float weights[MAX_ROWS * MAX_COLS]; // what the packed matrix stands for
+static float x[MAX_TOKENS * MAX_COLS], y[MAX_TOKENS * MAX_ROWS], again[MAX_TOKENS * MAX_ROWS];
+
+static uint32_t state = 5;
+
+static float next_value(void) {
+    state = state * 1664525u + 1013904223u;
+    return (float)(state >> 8) / 8388608.0f - 1;
+}
+
+static struct matrix make_matrix(const struct kernels *k, enum dtype type, size_t rows,
+                                 size_t cols) {
+    struct matrix m = {
+        .kernel = &k->matmul[type], .type = type, .rows = rows, .cols = cols, .own_end = cols};
+    m.packed_bytes = m.kernel->packed_bytes(rows, cols);
+    assert_int_equal(mem_map(&m.packed, m.packed_bytes), ERR_OK);
+    uint8_t *file_row = mem_alloc(dtype_row_bytes(type, cols));
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t c = 0; c < cols; c++) weights[r * cols + c] = next_value();
+        fixture_quant_row(type, file_row, weights + r * cols, cols);
+        dtype_dequantize(type, weights + r * cols, file_row, cols);
+        m.kernel->pack_row(m.packed, rows, cols, r, file_row);
+    }
+    mem_free(file_row);
+    return m;
+}
+
+/* Rounding the input to 8 bits moves each product by at most max|x| / 254 * |w|, at random; the
+ * finer types round twice. */
+static void expect_product(const struct matrix *m, size_t tokens, const float *bias) {
+    size_t n = m->own_end - m->own_begin;
+    for (size_t t = 0; t < tokens; t++) {
+        for (size_t r = 0; r < m->rows; r++) {
+            double want = bias ? (double)bias[r] : 0, norm = 0;
+            for (size_t c = 0; c < n; c++) {
+                double w = (double)weights[r * m->cols + m->own_begin + c];
+                want += w * (double)x[t * n + c];
+                norm += w * w;
+            }
+            bool coarse =
+                dtype_info(m->type)->quantized && m->type != DTYPE_Q8_0 && m->type != DTYPE_Q6_K;
+            double tolerance = (coarse ? 0.02 : 1e-4) * sqrt(norm) + 2e-5;
+            double got = (double)y[t * m->rows + r];
+            if (!(fabs(got - want) <= tolerance))
+                fail_msg("%s token %zu of %zu row %zu: %g, wanted %g", dtype_info(m->type)->name, t,
+                         tokens, r, got, want);
+        }
+    }
+}
+
+static void check_matrix(const struct kernels *k, struct matrix *m, size_t tokens) {
+    struct linear *l;
+    float bias[MAX_ROWS];
+    for (size_t i = 0; i < MAX_TOKENS * MAX_COLS; i++) x[i] = next_value();
+    for (size_t i = 0; i < MAX_ROWS; i++) bias[i] = next_value();
+    omp_set_num_threads(2);
+    assert_int_equal(linear_create(&l, k, MAX_COLS, MAX_ROWS, MAX_TOKENS), ERR_OK);
+    linear_set_input(l, x, m->own_end - m->own_begin, tokens);
+    linear_apply(l, y, m, NULL);
+    expect_product(m, tokens, NULL);
+    linear_apply(l, y, m, bias);
+    expect_product(m, tokens, bias);
+    if (dtype_info(m->type)->quantized) { // each token alone, one thread: the same bits
+        omp_set_num_threads(1);
+        for (size_t t = 0; t < tokens; t++) {
+            linear_set_input(l, x + t * (m->own_end - m->own_begin), m->own_end - m->own_begin, 1);
+            linear_apply(l, again + t * m->rows, m, bias);
+        }
+        assert_memory_equal(again, y, tokens * m->rows * sizeof *y);
+    }
+    linear_free(l);
+}
+
+static void for_each_type(void (*check)(const struct kernels *k, enum dtype type)) {
+    static const char *const tables[] = {"reference", "avx2", "avx512-vnni"};
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
+        const struct kernels *k = kernels_by_name(tables[t]);
+        for (size_t i = 0; k && i < sizeof types / sizeof *types; i++) check(k, types[i]);
+    }
+}
+
+static void check_plain(const struct kernels *k, enum dtype type) {
+    static const size_t tokens[] = {1, 3, 15, 16, 40};
+    struct matrix m = make_matrix(k, type, MAX_ROWS, 256);
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) check_matrix(k, &m, tokens[i]);
+    mem_unmap(m.packed, m.packed_bytes);
+}
+
+static void test_plain(void **unused) {
+    (void)unused;
+    for_each_type(check_plain);
+}
+
+/* The rank's columns begin and end inside blocks. */
+static void check_masked(const struct kernels *k, enum dtype type) {
+    if (!dtype_info(type)->quantized) return; // a block of one element is never shared
+    struct matrix m = make_matrix(k, type, 5, MAX_COLS);
+    m.own_begin = 13;
+    m.own_end = 701;
+    check_matrix(k, &m, 1);
+    check_matrix(k, &m, 20);
+    mem_unmap(m.packed, m.packed_bytes);
+}
+
+static void test_masked_columns(void **unused) {
+    (void)unused;
+    for_each_type(check_masked);
+}
+
+static void check_empty(const struct kernels *k, enum dtype type) {
+    struct matrix no_rows = {.kernel = &k->matmul[type], .type = type, .cols = 256, .own_end = 256};
+    struct matrix no_cols = {.kernel = &k->matmul[type], .type = type, .rows = 7};
+    struct linear *l;
+    assert_int_equal(linear_create(&l, k, MAX_COLS, MAX_ROWS, MAX_TOKENS), ERR_OK);
+    linear_set_input(l, x, 256, 2);
+    y[0] = 42;
+    linear_apply(l, y, &no_rows, NULL);
+    assert_true(y[0] == 42);
+    linear_set_input(l, x, 0, 20);
+    linear_apply(l, y, &no_cols, NULL);
+    for (size_t i = 0; i < 20 * 7; i++) assert_true(y[i] == 0);
+    linear_free(l);
+}
+
+static void test_empty(void **unused) {
+    (void)unused;
+    for_each_type(check_empty);
+}
+
+/* One input, two masks: the 8-bit rows must be made anew. */
+static void test_input_is_shared_only_where_it_fits(void **unused) {
+    (void)unused;
+    const struct kernels *k = kernels_by_name("reference");
+    static float narrow[3 * 32], wide[3 * 32];
+    struct linear *l;
+    struct matrix m = make_matrix(k, DTYPE_Q8_0, 3, 64);
+    m.own_begin = 16, m.own_end = 48;
+    assert_int_equal(linear_create(&l, k, MAX_COLS, MAX_ROWS, MAX_TOKENS), ERR_OK);
+    linear_set_input(l, x, 32, 1);
+    linear_apply(l, narrow, &m, NULL);
+    struct matrix shifted = m;
+    shifted.own_begin = 32, shifted.own_end = 64;
+    linear_apply(l, wide, &shifted, NULL);
+    assert_memory_not_equal(narrow, wide, 3 * sizeof *wide);
+    linear_apply(l, wide, &m, NULL);
+    assert_memory_equal(narrow, wide, 3 * sizeof *wide);
+    linear_free(l);
+    mem_unmap(m.packed, m.packed_bytes);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_masked_columns),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_input_is_shared_only_where_it_fits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

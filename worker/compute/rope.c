@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+/* rope.c: see rope.h.
+ *
+ * Owns the table of cosines and sines of a step's tokens.  Which elements form a pair (neighbours,
+ * or one of each half) is chosen once, as a kernel. */
+
+#include "worker/compute/rope.h"
+
+#include <math.h>
+
+#include "common/mem.h"
+
+struct rope {
+    size_t head_dim, rope_dim, pairs;
+    void (*rotate)(float *head, const float *cos, const float *sin, size_t rope_dim);
+    double *frequency; // [pairs] radians per position
+    float *cos, *sin;  // [max_tokens, pairs]
+};
+
+uint64_t rope_bytes(const struct model_shape *s, size_t max_tokens) {
+    return s->rope_dim / 2 * (sizeof(double) + 2 * sizeof(float) * max_tokens);
+}
+
+err rope_create(struct rope **out, const struct kernels *k, const struct model_shape *s,
+                const float *factors, size_t max_tokens) {
+    struct rope *r = mem_zalloc(sizeof *r);
+    r->head_dim = s->head_dim;
+    r->rope_dim = s->rope_dim;
+    r->pairs = s->rope_dim / 2;
+    r->rotate = s->rope_style == ROPE_NEOX ? k->rope_neox : k->rope_interleaved;
+    r->frequency = mem_zalloc_array(r->pairs, sizeof *r->frequency);
+    r->cos = mem_try_zalloc(max_tokens * r->pairs, sizeof *r->cos);
+    r->sin = mem_try_zalloc(max_tokens * r->pairs, sizeof *r->sin);
+    if (!r->cos || !r->sin) {
+        rope_free(r);
+        return FAIL(ERR_MEMORY, "no memory for the rope angles of %zu tokens", max_tokens);
+    }
+    for (size_t i = 0; i < r->pairs; i++) {
+        double exponent = -2.0 * (double)i / (double)s->rope_dim;
+        r->frequency[i] = pow((double)s->rope_theta, exponent) * (double)s->rope_linear_scale;
+        if (factors) r->frequency[i] /= (double)factors[i];
+    }
+    *out = r;
+    return ERR_OK;
+}
+
+void rope_free(struct rope *r) {
+    if (!r) return;
+    mem_free(r->frequency);
+    mem_free(r->cos);
+    mem_free(r->sin);
+    mem_free(r);
+}
+
+void rope_set_rows(struct rope *r, const struct kv_row *rows, size_t tokens) {
+#pragma omp parallel for schedule(static) if (tokens > 1)
+    for (size_t t = 0; t < tokens; t++) {
+        for (size_t i = 0; i < r->pairs; i++) {
+            double angle = rows[t].position * r->frequency[i];
+            r->cos[t * r->pairs + i] = (float)cos(angle);
+            r->sin[t * r->pairs + i] = (float)sin(angle);
+        }
+    }
+}
+
+void rope_apply(const struct rope *r, float *heads, size_t tokens, size_t n_heads) {
+    if (r->pairs == 0) return;
+#pragma omp parallel for schedule(static) if (tokens > 1)
+    for (size_t t = 0; t < tokens; t++)
+        for (size_t h = 0; h < n_heads; h++)
+            r->rotate(heads + (t * n_heads + h) * r->head_dim, r->cos + t * r->pairs,
+                      r->sin + t * r->pairs, r->rope_dim);
+}

@@ -1,0 +1,107 @@
+/* kernels.h: the kernel table: everything that is compute-bound or bandwidth-bound in a step.
+ *
+ * A table of function pointers is filled with the portable reference and then overridden by the
+ * best instruction set of the machine (kernels_select).  One instruction set per .c file with its
+ * own compile flags; no #ifdef inside a function.
+ *
+ * Determinism: a result row depends only on the weight row and the activation row.  Every kernel of
+ * one table adds a row's blocks in one fixed order whatever the number of tokens, of rows, or of
+ * threads, so the same bits come out of prefill and decode.  Nothing here allocates, starts threads
+ * or communicates: callers split rows over their team at `panel_rows` boundaries.
+ * Any thread, Local. */
+// SPDX-License-Identifier: MIT
+#ifndef WORKER_KERNELS_H
+#define WORKER_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/dtype.h"
+#include "common/error.h"
+
+/* Activations for quantised weights: every row is cut into blocks of 32, each 8-bit with its own
+ * f32 scale (round to nearest even of x/scale, scale = max|x| / 127) and the sum of its integers.
+ * Offline formula: x[i] ~ scale[i/32] * q[i]. */
+#define ACT_BLOCK 32
+
+struct act_rows {
+    size_t cols;   // elements per row, a multiple of ACT_BLOCK (the tail of a last block is zero)
+    size_t tokens; // rows
+    int8_t *q;     // [tokens, cols]
+    float *scale;  // [tokens, cols / 32]
+    int32_t *sum;  // [tokens, cols / 32]  sum of the block's q
+    int32_t *low;  // [tokens, cols / 32]  sum of the block's first 16 (Q6_K scales 16 at a time)
+};
+/* Bytes of the four arrays for `tokens` rows; act_rows_place lays them into memory of that size
+ * (64-byte aligned).  cols is rounded up to a multiple of ACT_BLOCK. */
+size_t act_rows_bytes(size_t cols, size_t tokens);
+void act_rows_place(struct act_rows *a, void *memory, size_t cols, size_t tokens);
+/* A view of `tokens` rows of `a` from row `first`; it owns nothing. */
+struct act_rows act_rows_slice(const struct act_rows *a, size_t first, size_t tokens);
+
+/* Kernels of one weight type.  A matrix of `rows` x `cols` (cols a multiple of the type's block) is
+ * held packed in panels of `panel_rows` rows, the last one padded; a kernel may lay out a panel as
+ * it likes, within packed_bytes.  The packed form keeps the file's information exactly. */
+struct matmul_kernel {
+    enum dtype type;
+    uint32_t panel_rows;
+    /* Bytes of a packed matrix; at most 1.07 times the file's bytes + one panel. */
+    size_t (*packed_bytes)(size_t rows, size_t cols);
+    /* Stores one row, given as in the file, as row `row` of the packed matrix.  Different rows may
+     * be stored by different threads at once. */
+    void (*pack_row)(void *packed, size_t rows, size_t cols, size_t row, const void *src);
+    /* dst[cols] = row `row` as floats, bit-equal to dtype_dequantize of the file's row. */
+    void (*unpack_row)(const void *packed, size_t rows, size_t cols, size_t row, float *dst);
+    /* Quantised types: y[t * ldy + r] = sum over k of W[r,k] * x[t,k] for r in [row_begin,
+     * row_end), all tokens of x.  row_begin is a multiple of panel_rows, row_end too or == rows. */
+    void (*matmul_q)(float *y, size_t ldy, const void *packed, size_t rows, size_t cols,
+                     size_t row_begin, size_t row_end, const struct act_rows *x);
+    /* F32, F16, BF16: the same with float activations x[t * ldx + k]. */
+    void (*matmul_f)(float *y, size_t ldy, const void *packed, size_t rows, size_t cols,
+                     size_t row_begin, size_t row_end, const float *x, size_t ldx, size_t tokens);
+};
+
+struct kernels {
+    const char *isa;                          // "reference", "avx2", "avx512-vnni"
+    struct matmul_kernel matmul[DTYPE_LIMIT]; // by enum dtype; type F32 etc. too
+
+    /* One row of activations into row `token` of `out`: x[n] with n <= cols, the rest zero.
+     * A block that holds a NaN or an infinity gets a scale that is not finite and q = 0, so what it
+     * touches becomes NaN and not a plausible number.  The same bits from every table. */
+    void (*quantize_row)(struct act_rows *out, size_t token, const float *x, size_t n);
+    /* y = x / rms(x) * weight, rms over n in f32 with a fixed order of addition. */
+    void (*rms_norm)(float *y, const float *x, const float *weight, size_t n, float eps);
+    /* y[i] += x[i] */
+    void (*add)(float *y, const float *x, size_t n);
+    /* y[i] = silu(gate[i]) * up[i] */
+    void (*silu_mul)(float *y, const float *gate, const float *up, size_t n);
+    /* Rotates one head in place: cos/sin hold rope_dim/2 values of the token's position. */
+    void (*rope_interleaved)(float *head, const float *cos, const float *sin, size_t rope_dim);
+    void (*rope_neox)(float *head, const float *cos, const float *sin, size_t rope_dim);
+    /* Attention over one block of `n` cached positions of one KV head.
+     * scores[i] = scale * dot(q[head_dim], k[i * head_dim ..]) */
+    void (*attn_scores_f16)(float *scores, const float *q, const uint16_t *k, size_t n,
+                            size_t head_dim, float scale);
+    void (*attn_scores_f32)(float *scores, const float *q, const float *k, size_t n,
+                            size_t head_dim, float scale);
+    /* out[head_dim] += sum over i of p[i] * v[i * head_dim ..], i ascending */
+    void (*attn_values_f16)(float *out, const float *p, const uint16_t *v, size_t n,
+                            size_t head_dim);
+    void (*attn_values_f32)(float *out, const float *p, const float *v, size_t n, size_t head_dim);
+    /* x[i] = exp(x[i] - max); returns the sum (fixed order). */
+    float (*exp_sum)(float *x, size_t n, float max);
+    float (*max)(const float *x, size_t n);
+    /* dst[n] = (f16) src, round to nearest even, and back */
+    void (*f32_to_f16)(uint16_t *dst, const float *src, size_t n);
+    void (*f16_to_f32)(float *dst, const uint16_t *src, size_t n);
+};
+
+/* The table for this machine: the best instruction set that the CPU and the operating system
+ * support, or the one named by the environment variable LOCKSTEP_ISA (reference, avx2,
+ * avx512-vnni; ERR_USAGE when it is unknown or not supported here). */
+MUST_USE err kernels_select(const struct kernels **out);
+/* The table of one instruction set by name, NULL when this machine cannot run it: for tests. */
+const struct kernels *kernels_by_name(const char *isa);
+
+#endif

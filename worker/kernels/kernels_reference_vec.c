@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+/* kernels_reference_vec.c: attention and vector functions in portable C.
+ *
+ * The definition of each slot of the table, written as in the papers, and what a machine without
+ * AVX2 runs.  Sums of floats keep SUMS partial sums, so that their error does not grow with n as a
+ * single running sum's would; the order is fixed.  Any thread. */
+
+#include "worker/kernels/kernels_isa.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#define SUMS 8
+
+static float sum_parts(const float *part) {
+    float sum = 0;
+    for (size_t j = 0; j < SUMS; j++) sum += part[j];
+    return sum;
+}
+
+/* ---- quantisation of activations ------------------------------------------------------------ */
+
+/* The greatest magnitude of 32 floats.  Bit patterns of magnitudes are ordered as integers: finite
+ * < infinity < NaN, so that a NaN is not lost. */
+static float greatest_magnitude(const float *x) {
+    uint32_t greatest = 0;
+    for (int i = 0; i < ACT_BLOCK; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, sizeof bits);
+        bits &= INT32_MAX;
+        greatest = bits > greatest ? bits : greatest;
+    }
+    float f;
+    memcpy(&f, &greatest, sizeof f);
+    return f;
+}
+
+/* Nearest integer, ties to even, of |v| < 2^22: what lies behind the point is rounded away. */
+static int round_even(float v) {
+    const float shift = 0x1.8p23f;
+    return (int)(v + shift - shift);
+}
+
+static void quantize_block(struct act_rows *out, size_t at, const float *x) {
+    const float scale = greatest_magnitude(x) / 127.0f;
+    int8_t *q = out->q + at * ACT_BLOCK;
+    int32_t sum = 0, low = 0;
+
+    out->scale[at] = scale;
+    out->sum[at] = out->low[at] = 0;
+    memset(q, 0, ACT_BLOCK);
+    if (!(scale > 0 && scale <= FLT_MAX)) return; // all zero, or not finite: see kernels.h
+    for (int i = 0; i < ACT_BLOCK; i++) {
+        float v = x[i] / scale; // beyond 127 where scale is subnormal and so not exact
+        v = v > 127.0f ? 127.0f : v < -127.0f ? -127.0f : v;
+        q[i] = (int8_t)round_even(v);
+        sum += q[i];
+        if (i < ACT_BLOCK / 2) low = sum;
+    }
+    out->sum[at] = sum;
+    out->low[at] = low;
+}
+
+static void quantize_row(struct act_rows *out, size_t token, const float *x, size_t n) {
+    const size_t blocks = out->cols / ACT_BLOCK;
+    size_t at = token * blocks, k = 0;
+
+    for (; k + ACT_BLOCK <= n; k += ACT_BLOCK) quantize_block(out, at++, x + k);
+    for (; at < (token + 1) * blocks; k += ACT_BLOCK) {
+        float padded[ACT_BLOCK] = {0};
+        if (k < n) memcpy(padded, x + k, (n - k) * sizeof *x);
+        quantize_block(out, at++, padded);
+    }
+}
+
+/* ---- elementwise ---------------------------------------------------------------------------- */
+
+static void rms_norm(float *y, const float *x, const float *weight, size_t n, float eps) {
+    float part[SUMS] = {0};
+    for (size_t i = 0; i < n; i++) part[i % SUMS] += x[i] * x[i];
+    const float scale = 1.0f / sqrtf(sum_parts(part) / (float)n + eps);
+    for (size_t i = 0; i < n; i++) y[i] = x[i] * scale * weight[i];
+}
+
+static void add(float *y, const float *x, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] += x[i];
+}
+
+static void silu_mul(float *y, const float *gate, const float *up, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+}
+
+static float exp_sum(float *x, size_t n, float max) {
+    float part[SUMS] = {0};
+    for (size_t i = 0; i < n; i++) {
+        x[i] = expf(x[i] - max);
+        part[i % SUMS] += x[i];
+    }
+    return sum_parts(part);
+}
+
+static float max(const float *x, size_t n) {
+    float greatest = -INFINITY;
+    for (size_t i = 0; i < n; i++) greatest = x[i] > greatest ? x[i] : greatest;
+    return greatest;
+}
+
+static void f32_to_f16(uint16_t *dst, const float *src, size_t n) {
+    for (size_t i = 0; i < n; i++) dst[i] = dtype_f32_to_f16(src[i]);
+}
+
+static void f16_to_f32(float *dst, const uint16_t *src, size_t n) {
+    for (size_t i = 0; i < n; i++) dst[i] = dtype_f16_to_f32(src[i]);
+}
+
+/* ---- rotary positions ----------------------------------------------------------------------- */
+
+static void rotate(float *a, float *b, float cos, float sin) {
+    float x = *a, y = *b;
+    *a = x * cos - y * sin;
+    *b = y * cos + x * sin;
+}
+
+static void rope_interleaved(float *head, const float *cos, const float *sin, size_t rope_dim) {
+    for (size_t i = 0; i < rope_dim / 2; i++)
+        rotate(&head[2 * i], &head[2 * i + 1], cos[i], sin[i]);
+}
+
+static void rope_neox(float *head, const float *cos, const float *sin, size_t rope_dim) {
+    const size_t half = rope_dim / 2;
+    for (size_t i = 0; i < half; i++) rotate(&head[i], &head[half + i], cos[i], sin[i]);
+}
+
+/* ---- attention ------------------------------------------------------------------------------ */
+
+static void attn_scores_f32(float *scores, const float *q, const float *k, size_t n,
+                            size_t head_dim, float scale) {
+    for (size_t i = 0; i < n; i++, k += head_dim) {
+        float part[SUMS] = {0};
+        for (size_t d = 0; d < head_dim; d++) part[d % SUMS] += q[d] * k[d];
+        scores[i] = scale * sum_parts(part);
+    }
+}
+
+static void attn_scores_f16(float *scores, const float *q, const uint16_t *k, size_t n,
+                            size_t head_dim, float scale) {
+    for (size_t i = 0; i < n; i++, k += head_dim) {
+        float part[SUMS] = {0};
+        for (size_t d = 0; d < head_dim; d++) part[d % SUMS] += q[d] * dtype_f16_to_f32(k[d]);
+        scores[i] = scale * sum_parts(part);
+    }
+}
+
+static void attn_values_f32(float *out, const float *p, const float *v, size_t n, size_t head_dim) {
+    for (size_t i = 0; i < n; i++, v += head_dim)
+        for (size_t d = 0; d < head_dim; d++) out[d] += p[i] * v[d];
+}
+
+static void attn_values_f16(float *out, const float *p, const uint16_t *v, size_t n,
+                            size_t head_dim) {
+    for (size_t i = 0; i < n; i++, v += head_dim)
+        for (size_t d = 0; d < head_dim; d++) out[d] += p[i] * dtype_f16_to_f32(v[d]);
+}
+
+void kernels_reference_fill_vec(struct kernels *k) {
+    k->quantize_row = quantize_row;
+    k->rms_norm = rms_norm;
+    k->add = add;
+    k->silu_mul = silu_mul;
+    k->rope_interleaved = rope_interleaved;
+    k->rope_neox = rope_neox;
+    k->attn_scores_f16 = attn_scores_f16;
+    k->attn_scores_f32 = attn_scores_f32;
+    k->attn_values_f16 = attn_values_f16;
+    k->attn_values_f32 = attn_values_f32;
+    k->exp_sum = exp_sum;
+    k->max = max;
+    k->f32_to_f16 = f32_to_f16;
+    k->f16_to_f32 = f16_to_f32;
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: MIT
+/* lanes_avx512.h: the vocabulary of the lane templates in AVX-512 F, BW, VL, DQ and VNNI.
+ *
+ * The same names as in lanes_avx2.h, 16 lanes wide: vf is a vector of f32, vi one of 32-bit words
+ * (or of four bytes per word).  A template (quant_lanes.h, rows_lanes.h, vector_lanes.h) is written
+ * once in these words and compiled once per instruction set; only a file that is compiled with the
+ * flags of this set may include this header.  `_n` reads or writes the first n lanes only, never a
+ * byte beyond, and reads the others as 0.  Any thread, Local. */
+#ifndef WORKER_KERNELS_LANES_AVX512_H
+#define WORKER_KERNELS_LANES_AVX512_H
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define LANES       16
+#define LANES_ISA   "avx512-vnni"
+#define QUANT_TILE  8 // tokens per pass over a panel: 8 weight vectors + 8 sums of 32 registers
+#define ROWS_TOKENS 4 // tokens per pass over a group of rows
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+typedef __m512 vf;
+typedef __m512i vi;
+
+static ALWAYS_INLINE __mmask16 lanes_mask(size_t n) {
+    return (__mmask16)((1u << n) - 1u);
+}
+
+/* ---- floats ------------------------------------------------------------------------------- */
+
+static ALWAYS_INLINE vf vf_zero(void) {
+    return _mm512_setzero_ps();
+}
+
+static ALWAYS_INLINE vf vf_set(float x) {
+    return _mm512_set1_ps(x);
+}
+
+static ALWAYS_INLINE vf vf_load(const float *p) {
+    return _mm512_loadu_ps(p);
+}
+
+static ALWAYS_INLINE vf vf_load_n(const float *p, size_t n) {
+    return _mm512_maskz_loadu_ps(lanes_mask(n), p);
+}
+
+static ALWAYS_INLINE void vf_store(float *p, vf v) {
+    _mm512_storeu_ps(p, v);
+}
+
+static ALWAYS_INLINE void vf_store_n(float *p, vf v, size_t n) {
+    _mm512_mask_storeu_ps(p, lanes_mask(n), v);
+}
+
+static ALWAYS_INLINE vf vf_load_f16(const void *p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+
+static ALWAYS_INLINE vf vf_load_f16_n(const void *p, size_t n) {
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(lanes_mask(n), p));
+}
+
+static ALWAYS_INLINE void vf_store_f16(uint16_t *p, vf v) {
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+}
+
+static ALWAYS_INLINE void vf_store_f16_n(uint16_t *p, vf v, size_t n) {
+    _mm256_mask_storeu_epi16(p, lanes_mask(n), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+}
+
+static ALWAYS_INLINE vf vf_of_bf16(__m256i h) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+
+static ALWAYS_INLINE vf vf_load_bf16(const void *p) {
+    return vf_of_bf16(_mm256_loadu_si256((const __m256i *)p));
+}
+
+static ALWAYS_INLINE vf vf_load_bf16_n(const void *p, size_t n) {
+    return vf_of_bf16(_mm256_maskz_loadu_epi16(lanes_mask(n), p));
+}
+
+static ALWAYS_INLINE vf vf_add(vf a, vf b) {
+    return _mm512_add_ps(a, b);
+}
+
+static ALWAYS_INLINE vf vf_sub(vf a, vf b) {
+    return _mm512_sub_ps(a, b);
+}
+
+static ALWAYS_INLINE vf vf_mul(vf a, vf b) {
+    return _mm512_mul_ps(a, b);
+}
+
+static ALWAYS_INLINE vf vf_div(vf a, vf b) {
+    return _mm512_div_ps(a, b);
+}
+
+/* a * b + c, rounded once */
+static ALWAYS_INLINE vf vf_fma(vf a, vf b, vf c) {
+    return _mm512_fmadd_ps(a, b, c);
+}
+
+/* a * b - c in even lanes, a * b + c in odd ones, rounded once */
+static ALWAYS_INLINE vf vf_fmaddsub(vf a, vf b, vf c) {
+    return _mm512_fmaddsub_ps(a, b, c);
+}
+
+/* The greater (smaller) of each lane; b where either is a NaN. */
+static ALWAYS_INLINE vf vf_max(vf a, vf b) {
+    return _mm512_max_ps(a, b);
+}
+
+static ALWAYS_INLINE vf vf_min(vf a, vf b) {
+    return _mm512_min_ps(a, b);
+}
+
+static ALWAYS_INLINE vf vf_round(vf a) {
+    return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+/* a * 2^n for whole n, with overflow to infinity and correctly rounded subnormals */
+static ALWAYS_INLINE vf vf_ldexp(vf a, vf n) {
+    return _mm512_scalef_ps(a, n);
+}
+
+/* Lanes 1 0 3 2 5 4 … */
+static ALWAYS_INLINE vf vf_swap_pairs(vf a) {
+    return _mm512_permute_ps(a, 0xB1);
+}
+
+/* p[0] p[0] p[1] p[1] … for the first n <= LANES / 2 floats at p */
+static ALWAYS_INLINE vf vf_load_twice_n(const float *p, size_t n) {
+    const __m512i index = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
+    return _mm512_permutexvar_ps(index, _mm512_maskz_loadu_ps(lanes_mask(n), p));
+}
+
+/* The sum of all lanes, halves onto halves. */
+static ALWAYS_INLINE float vf_sum(vf a) {
+    __m256 s8 = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+    __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
+    __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
+    return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
+}
+
+/* ---- integers ----------------------------------------------------------------------------- */
+
+static ALWAYS_INLINE vi vi_set(int32_t x) {
+    return _mm512_set1_epi32(x);
+}
+
+static ALWAYS_INLINE vi vi_load(const void *p) {
+    return _mm512_loadu_si512(p);
+}
+
+/* LANES bytes, one per lane */
+static ALWAYS_INLINE vi vi_load_u8(const void *p) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
+
+static ALWAYS_INLINE vi vi_load_i8(const void *p) {
+    return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
+
+/* The low byte of every lane */
+static ALWAYS_INLINE void vi_store_i8(int8_t *p, vi v) {
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(v));
+}
+
+static ALWAYS_INLINE vi vi_and(vi a, vi b) {
+    return _mm512_and_si512(a, b);
+}
+
+static ALWAYS_INLINE vi vi_or(vi a, vi b) {
+    return _mm512_or_si512(a, b);
+}
+
+static ALWAYS_INLINE vi vi_shr(vi a, int n) {
+    return _mm512_srl_epi32(a, _mm_cvtsi32_si128(n));
+}
+
+static ALWAYS_INLINE vi vi_shl(vi a, int n) {
+    return _mm512_sll_epi32(a, _mm_cvtsi32_si128(n));
+}
+
+static ALWAYS_INLINE vi vi_add(vi a, vi b) {
+    return _mm512_add_epi32(a, b);
+}
+
+static ALWAYS_INLINE vi vi_max(vi a, vi b) {
+    return _mm512_max_epi32(a, b);
+}
+
+static ALWAYS_INLINE vf vf_of_vi(vi a) {
+    return _mm512_cvtepi32_ps(a);
+}
+
+/* Round to nearest even */
+static ALWAYS_INLINE vi vi_of_vf(vf a) {
+    return _mm512_cvtps_epi32(a);
+}
+
+static ALWAYS_INLINE vi vi_bits(vf a) {
+    return _mm512_castps_si512(a);
+}
+
+static ALWAYS_INLINE int32_t vi_sum(vi a) {
+    return _mm512_reduce_add_epi32(a);
+}
+
+static ALWAYS_INLINE int32_t vi_greatest(vi a) {
+    return _mm512_reduce_max_epi32(a);
+}
+
+/* ---- dot products ------------------------------------------------------------------------- */
+
+/* The four activations at x in every lane */
+static ALWAYS_INLINE vi vi_quad(const int8_t *x) {
+    int32_t four;
+    memcpy(&four, x, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+
+/* start + the sum over g < groups of the four products in each lane of w[g] (unsigned bytes below
+ * 2^bits) and x[4g..4g+3].  Exact. */
+static ALWAYS_INLINE vi vi_dot(vi start, const vi *w, const int8_t *x, int groups, int bits) {
+    (void)bits; // 255 * 127 * 4 per step cannot overflow 32 bits
+    for (int g = 0; g < groups; g++) start = _mm512_dpbusd_epi32(start, w[g], vi_quad(x + 4 * g));
+    return start;
+}
+
+/* The same for 8 groups of signed bytes, x in [-127, 127] with the sum x_sum: the instruction wants
+ * unsigned weights, so 128 is added to every weight and 128 * x_sum taken off. */
+static ALWAYS_INLINE vi vi_dot_signed(const vi *w, const int8_t *x, int32_t x_sum) {
+    const vi bias = _mm512_set1_epi8(-128);
+    vi sum = vi_set(-128 * x_sum);
+    for (int g = 0; g < 8; g++)
+        sum = _mm512_dpbusd_epi32(sum, _mm512_xor_si512(w[g], bias), vi_quad(x + 4 * g));
+    return sum;
+}
+
+#endif

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+/* panel.c: the permutation between a file's row and its lane of a panel.
+ *
+ * Each rank's loader threads pack, a row per call; the embedding look-up unpacks.  The layout is a
+ * table of fields, so that packing and unpacking are one loop each for all types; a row given back
+ * is put together as the file's block and dequantised by dtype.c, which makes it equal bit for bit.
+ * Two rows never share a byte.  Compiled for the baseline: nothing here is specific to a CPU. */
+
+#include "worker/kernels/panel.h"
+
+#include <string.h>
+
+#include "common/error.h"
+
+#define MAX_FIELDS      6
+#define MAX_BLOCK_BYTES 210 // Q6_K
+
+/* A run of `count` units of `unit` bytes at `offset` of the file's block.  The fields of a type
+ * stand in the order in which the panel holds them (enum panel_offset). */
+struct field {
+    uint8_t offset, unit, count;
+    bool spread; // a word of fifth bits, element j at bit j in the file
+};
+
+static const struct field layouts[DTYPE_LIMIT][MAX_FIELDS] = {
+    [DTYPE_Q4_0] = {{0, 2, 1, false}, {2, 4, 4, false}},
+    [DTYPE_Q4_1] = {{0, 2, 2, false}, {4, 4, 4, false}},
+    [DTYPE_Q5_0] = {{0, 2, 1, false}, {2, 4, 1, true}, {6, 4, 4, false}},
+    [DTYPE_Q5_1] = {{0, 2, 2, false}, {4, 4, 1, true}, {8, 4, 4, false}},
+    [DTYPE_Q8_0] = {{0, 2, 1, false}, {2, 4, 8, false}},
+    [DTYPE_Q4_K] = {{0, 2, 2, false}, {4, 1, 12, false}, {16, 4, 32, false}},
+    [DTYPE_Q5_K] = {{0, 2, 2, false}, {4, 1, 12, false}, {16, 4, 8, false}, {48, 4, 32, false}},
+    [DTYPE_Q6_K] = {{192, 1, 16, false},
+                    {128, 4, 8, false},
+                    {0, 4, 16, false},
+                    {160, 4, 8, false},
+                    {64, 4, 16, false},
+                    {208, 2, 1, false}},
+};
+
+/* Bit j goes to bit 8 (j % 4) + j / 4: a shift by g then brings the fifth bits of elements
+ * 4g..4g+3 to the same place of the word's four bytes. */
+static void spread_word(uint8_t *dst, const uint8_t *src) {
+    uint32_t from, to = 0;
+    memcpy(&from, src, sizeof from);
+    for (int j = 0; j < 32; j++) to |= (from >> j & 1u) << (8 * (j % 4) + j / 4);
+    memcpy(dst, &to, sizeof to);
+}
+
+static void gather_word(uint8_t *dst, const uint8_t *src) {
+    uint32_t from, to = 0;
+    memcpy(&from, src, sizeof from);
+    for (int j = 0; j < 32; j++) to |= (from >> (8 * (j % 4) + j / 4) & 1u) << j;
+    memcpy(dst, &to, sizeof to);
+}
+
+/* Where unit 0 of the row's lane lies in a field that begins `base` bytes into a block's lanes. */
+static size_t unit_at(const struct field *f, size_t lanes, size_t lane, size_t base) {
+    return lanes * base + lane * f->unit;
+}
+
+/* memcpy of a unit, with sizes that the compiler knows. */
+static void copy_unit(uint8_t *dst, const uint8_t *src, size_t unit) {
+    if (unit == 4)
+        memcpy(dst, src, 4);
+    else if (unit == 2)
+        memcpy(dst, src, 2);
+    else
+        *dst = *src;
+}
+
+static void pack_block(const struct field *fields, size_t lanes, size_t lane, uint8_t *dst,
+                       const uint8_t *src) {
+    size_t base = 0;
+    for (const struct field *f = fields; f < fields + MAX_FIELDS && f->unit; f++) {
+        uint8_t *to = dst + unit_at(f, lanes, lane, base);
+        const uint8_t *from = src + f->offset;
+        for (size_t u = 0; u < f->count; u++, to += lanes * f->unit, from += f->unit) {
+            if (f->spread)
+                spread_word(to, from);
+            else
+                copy_unit(to, from, f->unit);
+        }
+        base += (size_t)f->unit * f->count;
+    }
+}
+
+static void unpack_block(const struct field *fields, size_t lanes, size_t lane, uint8_t *dst,
+                         const uint8_t *src) {
+    size_t base = 0;
+    for (const struct field *f = fields; f < fields + MAX_FIELDS && f->unit; f++) {
+        const uint8_t *from = src + unit_at(f, lanes, lane, base);
+        uint8_t *to = dst + f->offset;
+        for (size_t u = 0; u < f->count; u++, from += lanes * f->unit, to += f->unit) {
+            if (f->spread)
+                gather_word(to, from);
+            else
+                copy_unit(to, from, f->unit);
+        }
+        base += (size_t)f->unit * f->count;
+    }
+}
+
+size_t panel_bytes(enum dtype type, size_t lanes, size_t rows, size_t cols) {
+    return (rows + lanes - 1) / lanes * lanes * dtype_row_bytes(type, cols);
+}
+
+void panel_pack_row(enum dtype type, size_t lanes, void *packed, size_t cols, size_t row,
+                    const void *src) {
+    const struct dtype_info *info = dtype_info(type);
+    uint8_t *dst = (uint8_t *)packed + row / lanes * lanes * dtype_row_bytes(type, cols);
+    const uint8_t *block = src;
+
+    for (size_t k = 0; k < cols; k += info->block_elems) {
+        pack_block(layouts[type], lanes, row % lanes, dst, block);
+        dst += lanes * info->block_bytes;
+        block += info->block_bytes;
+    }
+}
+
+void panel_unpack_row(enum dtype type, size_t lanes, const void *packed, size_t cols, size_t row,
+                      float *dst) {
+    const struct dtype_info *info = dtype_info(type);
+    const uint8_t *src =
+        (const uint8_t *)packed + row / lanes * lanes * dtype_row_bytes(type, cols);
+    uint8_t block[MAX_BLOCK_BYTES];
+
+    CHECK(info->block_bytes <= sizeof block);
+    for (size_t k = 0; k < cols; k += info->block_elems) {
+        unpack_block(layouts[type], lanes, row % lanes, block, src);
+        dtype_dequantize(type, dst + k, block, info->block_elems);
+        src += lanes * info->block_bytes;
+    }
+}

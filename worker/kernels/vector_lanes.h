@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: MIT
+/* vector_lanes.h: everything of a step that is no matrix product, a template over lanes_*.h.
+ *
+ * Included once by the _vec.c file of each instruction set, after its vocabulary and rows_lanes.h.
+ * A reduction keeps LANES partial sums, lane l adding elements l, l + LANES, … in order, and puts
+ * them together by vf_sum; so its bits depend on the data and n alone.  Tails are partial vectors,
+ * computed like whole ones. */
+#ifndef WORKER_KERNELS_VECTOR_LANES_H
+#define WORKER_KERNELS_VECTOR_LANES_H
+
+#include <float.h>
+#include <math.h>
+
+#include "worker/kernels/kernels.h"
+#include "worker/kernels/rows_lanes.h"
+
+/* ---- quantisation of activations ----------------------------------------------------------- */
+
+/* 32 floats to block `at` of `out`. */
+static ALWAYS_INLINE void quantize_block(struct act_rows *out, size_t at, const float *x) {
+    int8_t *q = out->q + at * ACT_BLOCK;
+    const vi magnitude = vi_set(INT32_MAX);
+    vi greatest = vi_set(0), sum = vi_set(0), low = vi_set(0);
+
+    /* Bit patterns of magnitudes are ordered as integers: finite < infinity < NaN. */
+    for (int i = 0; i < ACT_BLOCK; i += LANES)
+        greatest = vi_max(greatest, vi_and(vi_bits(vf_load(x + i)), magnitude));
+    int32_t bits = vi_greatest(greatest);
+    float scale;
+    memcpy(&scale, &bits, sizeof scale);
+    scale /= 127.0f;
+    out->scale[at] = scale;
+    if (!(scale > 0 && scale <= FLT_MAX)) { // all zero, or not finite: see kernels.h
+        memset(q, 0, ACT_BLOCK);
+        out->sum[at] = out->low[at] = 0;
+        return;
+    }
+    for (int i = 0; i < ACT_BLOCK; i += LANES) {
+        vf v = vf_div(vf_load(x + i), vf_set(scale));
+        vi whole = vi_of_vf(vf_min(vf_max(v, vf_set(-127.0f)), vf_set(127.0f)));
+        vi_store_i8(q + i, whole);
+        sum = vi_add(sum, whole);
+        if (i + LANES <= ACT_BLOCK / 2) low = sum;
+    }
+    out->sum[at] = vi_sum(sum);
+    out->low[at] = vi_sum(low);
+}
+
+static void quantize_row(struct act_rows *out, size_t token, const float *x, size_t n) {
+    const size_t blocks = out->cols / ACT_BLOCK;
+    size_t at = token * blocks, k = 0;
+
+    for (; k + ACT_BLOCK <= n; k += ACT_BLOCK) quantize_block(out, at++, x + k);
+    for (; at < (token + 1) * blocks; k += ACT_BLOCK) {
+        float padded[ACT_BLOCK] = {0};
+        if (k < n) memcpy(padded, x + k, (n - k) * sizeof *x);
+        quantize_block(out, at++, padded);
+    }
+}
+
+/* ---- elementwise --------------------------------------------------------------------------- */
+
+static void rms_norm(float *y, const float *x, const float *weight, size_t n, float eps) {
+    vf squares = vf_zero();
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES) squares = vf_fma(vf_load(x + i), vf_load(x + i), squares);
+    vf tail = vf_load_n(x + i, n - i);
+    squares = vf_fma(tail, tail, squares);
+    const vf scale = vf_set(1.0f / sqrtf(vf_sum(squares) / (float)n + eps));
+    for (i = 0; i + LANES <= n; i += LANES)
+        vf_store(y + i, vf_mul(vf_mul(vf_load(x + i), scale), vf_load(weight + i)));
+    tail = vf_mul(vf_mul(vf_load_n(x + i, n - i), scale), vf_load_n(weight + i, n - i));
+    vf_store_n(y + i, tail, n - i);
+}
+
+static void add(float *y, const float *x, size_t n) {
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) vf_store(y + i, vf_add(vf_load(y + i), vf_load(x + i)));
+    vf_store_n(y + i, vf_add(vf_load_n(y + i, n - i), vf_load_n(x + i, n - i)), n - i);
+}
+
+/* e^x to about 1e-7 relative: x = n ln 2 + r with |r| <= ln 2 / 2, the Taylor series of e^r up to
+ * r^7 / 7! (the next term is below 6e-9), times 2^n.  Infinity above 88.73, 0 below -103.98 (with
+ * subnormals between), NaN for NaN. */
+static ALWAYS_INLINE vf vf_exp(vf x) {
+    static const float factors[] = {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1, 1};
+    const float ln2_high = 0x1.62e430p-1f, ln2_low = -0x1.05c610p-29f; // their sum is ln 2
+
+    x = vf_min(vf_set(89.0f), vf_max(vf_set(-104.0f), x)); // a NaN stays: it is the second operand
+    vf n = vf_round(vf_mul(x, vf_set(0x1.715476p+0f)));    // log2(e)
+    vf r = vf_fma(n, vf_set(-ln2_high), x);
+    r = vf_fma(n, vf_set(-ln2_low), r);
+    vf p = vf_set(1.0f / 5040);
+    for (int i = 0; i < 7; i++) p = vf_fma(p, r, vf_set(factors[i]));
+    return vf_ldexp(p, n);
+}
+
+static ALWAYS_INLINE vf vf_silu_mul(vf gate, vf up) {
+    vf e = vf_exp(vf_sub(vf_zero(), gate));
+    return vf_mul(vf_div(gate, vf_add(vf_set(1), e)), up);
+}
+
+static void silu_mul(float *y, const float *gate, const float *up, size_t n) {
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        vf_store(y + i, vf_silu_mul(vf_load(gate + i), vf_load(up + i)));
+    vf_store_n(y + i, vf_silu_mul(vf_load_n(gate + i, n - i), vf_load_n(up + i, n - i)), n - i);
+}
+
+static float exp_sum(float *x, size_t n, float max) {
+    const vf greatest = vf_set(max);
+    vf sum = vf_zero();
+    size_t i = 0;
+
+    for (; i + LANES <= n; i += LANES) {
+        vf e = vf_exp(vf_sub(vf_load(x + i), greatest));
+        vf_store(x + i, e);
+        sum = vf_add(sum, e);
+    }
+    vf_store_n(x + i, vf_exp(vf_sub(vf_load_n(x + i, n - i), greatest)), n - i);
+    return vf_sum(vf_add(sum, vf_load_n(x + i, n - i))); // read back: the other lanes count as 0
+}
+
+static float max(const float *x, size_t n) {
+    float greatest = -INFINITY, lanes[LANES];
+    size_t i = 0;
+
+    if (n >= LANES) {
+        vf v = vf_set(-INFINITY);
+        for (; i + LANES <= n; i += LANES) v = vf_max(vf_load(x + i), v);
+        vf_store(lanes, v);
+        for (int l = 0; l < LANES; l++) greatest = lanes[l] > greatest ? lanes[l] : greatest;
+    }
+    for (; i < n; i++) greatest = x[i] > greatest ? x[i] : greatest;
+    return greatest;
+}
+
+static void f32_to_f16(uint16_t *dst, const float *src, size_t n) {
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) vf_store_f16(dst + i, vf_load(src + i));
+    vf_store_f16_n(dst + i, vf_load_n(src + i, n - i), n - i);
+}
+
+static void f16_to_f32(float *dst, const uint16_t *src, size_t n) {
+    convert_elements(DTYPE_F16, dst, src, n);
+}
+
+/* ---- rotary positions ---------------------------------------------------------------------- */
+
+/* (a, b) -> (a cos - b sin, b cos + a sin) for n <= LANES / 2 neighbours (a, b). */
+static ALWAYS_INLINE vf rotate_pairs(vf v, const float *cos, const float *sin, size_t n) {
+    vf sines = vf_mul(vf_swap_pairs(v), vf_load_twice_n(sin, n));
+    return vf_fmaddsub(v, vf_load_twice_n(cos, n), sines);
+}
+
+static void rope_interleaved(float *head, const float *cos, const float *sin, size_t rope_dim) {
+    size_t i = 0;
+    for (; i + LANES <= rope_dim; i += LANES)
+        vf_store(head + i, rotate_pairs(vf_load(head + i), cos + i / 2, sin + i / 2, LANES / 2));
+    if (i == rope_dim) return;
+    vf v = vf_load_n(head + i, rope_dim - i);
+    v = rotate_pairs(v, cos + i / 2, sin + i / 2, (rope_dim - i) / 2);
+    vf_store_n(head + i, v, rope_dim - i);
+}
+
+static void rope_neox(float *head, const float *cos, const float *sin, size_t rope_dim) {
+    const size_t half = rope_dim / 2;
+    for (size_t i = 0; i < half; i += LANES) {
+        size_t n = half - i < LANES ? half - i : LANES;
+        vf a = vf_load_n(head + i, n), b = vf_load_n(head + half + i, n);
+        vf c = vf_load_n(cos + i, n), s = vf_load_n(sin + i, n);
+        vf_store_n(head + i, vf_fma(a, c, vf_sub(vf_zero(), vf_mul(b, s))), n);
+        vf_store_n(head + half + i, vf_fma(b, c, vf_mul(a, s)), n);
+    }
+}
+
+/* ---- attention over one block of cached positions ------------------------------------------- */
+
+#define VALUE_VECTORS 4 // of `out` that stay in registers while the positions pass by
+
+/* The keys are rows and the query is the only token. */
+static ALWAYS_INLINE void attn_scores(enum dtype type, float *scores, const float *q, const void *k,
+                                      size_t n, size_t head_dim, float scale) {
+    rows_matmul(type, scores, n, k, n, head_dim, q, head_dim, 1);
+    for (size_t i = 0; i < n; i++) scores[i] *= scale;
+}
+
+/* `vectors` vectors of out's columns from column c on. */
+static ALWAYS_INLINE void value_columns(enum dtype type, float *out, const float *p, const void *v,
+                                        size_t n, size_t head_dim, size_t c, size_t vectors) {
+    vf sum[VALUE_VECTORS];
+    for (size_t j = 0; j < vectors; j++) sum[j] = vf_load(out + c + j * LANES);
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < vectors; j++) {
+            vf value = load_elements(type, v, i * head_dim + c + j * LANES);
+            sum[j] = vf_fma(vf_set(p[i]), value, sum[j]);
+        }
+    for (size_t j = 0; j < vectors; j++) vf_store(out + c + j * LANES, sum[j]);
+}
+
+/* The columns are lanes; every column adds its positions in ascending order. */
+static ALWAYS_INLINE void attn_values(enum dtype type, float *out, const float *p, const void *v,
+                                      size_t n, size_t head_dim) {
+    const size_t tail = head_dim % LANES;
+    size_t c = 0;
+
+    for (; c + VALUE_VECTORS * LANES <= head_dim; c += VALUE_VECTORS * LANES)
+        value_columns(type, out, p, v, n, head_dim, c, VALUE_VECTORS);
+    for (; c + LANES <= head_dim; c += LANES) value_columns(type, out, p, v, n, head_dim, c, 1);
+    if (tail == 0) return;
+    vf sum = vf_load_n(out + c, tail);
+    for (size_t i = 0; i < n; i++)
+        sum = vf_fma(vf_set(p[i]), load_elements_n(type, v, i * head_dim + c, tail), sum);
+    vf_store_n(out + c, sum, tail);
+}
+
+static void attn_scores_f16(float *scores, const float *q, const uint16_t *k, size_t n,
+                            size_t head_dim, float scale) {
+    attn_scores(DTYPE_F16, scores, q, k, n, head_dim, scale);
+}
+
+static void attn_scores_f32(float *scores, const float *q, const float *k, size_t n,
+                            size_t head_dim, float scale) {
+    attn_scores(DTYPE_F32, scores, q, k, n, head_dim, scale);
+}
+
+static void attn_values_f16(float *out, const float *p, const uint16_t *v, size_t n,
+                            size_t head_dim) {
+    attn_values(DTYPE_F16, out, p, v, n, head_dim);
+}
+
+static void attn_values_f32(float *out, const float *p, const float *v, size_t n, size_t head_dim) {
+    attn_values(DTYPE_F32, out, p, v, n, head_dim);
+}
+
+/* Puts the vector functions of this instruction set into a table. */
+static void vector_fill(struct kernels *k) {
+    k->quantize_row = quantize_row;
+    k->rms_norm = rms_norm;
+    k->add = add;
+    k->silu_mul = silu_mul;
+    k->rope_interleaved = rope_interleaved;
+    k->rope_neox = rope_neox;
+    k->attn_scores_f16 = attn_scores_f16;
+    k->attn_scores_f32 = attn_scores_f32;
+    k->attn_values_f16 = attn_values_f16;
+    k->attn_values_f32 = attn_values_f32;
+    k->exp_sum = exp_sum;
+    k->max = max;
+    k->f32_to_f16 = f32_to_f16;
+    k->f16_to_f32 = f16_to_f32;
+}
+
+#endif

@@ -1,0 +1,42 @@
+/* loader.h: moves the model from the files to the ranks that own it.
+ *
+ * The tensors are cut into chunks of whole rows.  Every rank that can open the file reads one
+ * contiguous stretch of the chunk list, front to back; a round takes one chunk of every reader:
+ *
+ *   reader:  pread chunk ─ cut it by owner ─┐
+ *                                           ├─ comm_exchange ─ comm_agree ─ owner: pack_row …
+ *   reader:  pread chunk ─ cut it by owner ─┘
+ *
+ * The schedule follows from the model, the plan and the set of readers, so nobody asks anybody what
+ * comes next, and staging memory is bounded by the chunk size.  Main thread; the team packs. */
+// SPDX-License-Identifier: MIT
+#ifndef WORKER_LOADER_H
+#define WORKER_LOADER_H
+
+#include "worker/weights/shard.h"
+
+/* Where the pieces of one part go on this rank. */
+struct loader_target {
+    struct tensor_slice slice;
+    struct matrix *matrix; // for matrices: packed memory in place (NULL memory when it is empty)
+    float *vector;         // for vectors: [slice rows]
+};
+
+struct loader_job {
+    struct comm *comm;
+    const struct gguf *gguf;
+    const struct model_shape *shape;
+    const struct plan *plan;
+    const struct shard_part *parts;      // [n_parts] as shard_list_parts gives them
+    const struct loader_target *targets; // [n_parts] of this rank
+    size_t n_parts;
+    weights_progress *progress; // called on rank 0, may be NULL
+    void *progress_ctx;
+};
+
+/* Fills the targets; *bytes_read counts what this rank read from the files.  Errors are agreed by
+ * all ranks in the round in which they happen: ERR_MODEL when no rank has the file or it has become
+ * shorter, ERR_IO.  Collective. */
+MUST_USE err loader_run(const struct loader_job *job, uint64_t *bytes_read);
+
+#endif

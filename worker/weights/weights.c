@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+/* weights.c: one rank's memory for its slices of the model.
+ *
+ * Main thread of a rank.  Everything lies in one mapping of huge pages whose size is known before
+ * (weights_packed_bytes); matrices follow each other in the order of the file.  Before the first
+ * byte arrives every page is touched by the thread that will multiply with it, so that on a machine
+ * with several memory nodes it lies on that thread's own. */
+
+#include "worker/weights/weights.h"
+
+#include <omp.h>
+
+#include "common/mem.h"
+#include "worker/weights/loader.h"
+#include "worker/weights/shard.h"
+
+#define PART_ALIGN ((size_t)64)
+#define PAGE_BYTES ((size_t)4096)
+
+static size_t aligned(size_t bytes) {
+    return (bytes + PART_ALIGN - 1) & ~(PART_ALIGN - 1);
+}
+
+static uint64_t parts_bytes(const struct shard_part *parts, size_t n, const struct model *m,
+                            const struct plan *p, uint32_t r, const struct kernels *k) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct tensor_slice slice = shard_slice(&parts[i], &m->shape, p, r);
+        sum += aligned(shard_held_bytes(&parts[i], &slice, k));
+    }
+    return sum;
+}
+
+uint64_t weights_packed_bytes(const struct model *m, const struct plan *p, uint32_t r,
+                              const struct kernels *k) {
+    struct shard_part *parts;
+    size_t n = shard_list_parts(m, &parts);
+    uint64_t sum = parts_bytes(parts, n, m, p, r, k);
+    mem_free(parts);
+    return sum;
+}
+
+/* Gives every part its place in the mapping and in `struct weights`. */
+static void place_parts(struct weights *w, struct loader_target *targets,
+                        const struct shard_part *parts, size_t n, const struct kernels *k) {
+    uint8_t *next = w->memory;
+    for (size_t i = 0; i < n; i++) {
+        const struct shard_part *part = &parts[i];
+        const struct tensor_slice *slice = &targets[i].slice;
+        size_t bytes = shard_held_bytes(part, slice, k);
+        char *owner = part->in_layer ? (char *)&w->layers[part->layer] : (char *)w;
+        if (part->is_vector) {
+            targets[i].vector = (float *)(void *)next;
+            *(const float **)(void *)(owner + part->place) = targets[i].vector;
+        } else {
+            targets[i].matrix = (struct matrix *)(void *)(owner + part->place);
+            *targets[i].matrix =
+                (struct matrix){.kernel = &k->matmul[part->tensor->type],
+                                .type = part->tensor->type,
+                                .rows = slice->row_end - slice->row_begin,
+                                .cols = slice->col_end - slice->col_begin,
+                                .own_begin = slice->own_col_begin - slice->col_begin,
+                                .own_end = slice->own_col_end - slice->col_begin,
+                                .packed = bytes ? next : NULL,
+                                .packed_bytes = bytes};
+        }
+        w->bytes += bytes;
+        next += aligned(bytes);
+    }
+}
+
+/* Every thread writes one byte of each page of the rows it will use. */
+static void touch_matrix(const struct matrix *m) {
+    if (m->packed_bytes == 0) return;
+#pragma omp parallel
+    {
+        size_t threads = (size_t)omp_get_num_threads(), thread = (size_t)omp_get_thread_num();
+        struct shard_rows mine = shard_thread_rows(m->rows, m->kernel->panel_rows, threads, thread);
+        size_t row_bytes = m->packed_bytes / m->rows;
+        volatile uint8_t *bytes = m->packed;
+        for (size_t i = mine.begin * row_bytes; i < mine.end * row_bytes; i += PAGE_BYTES)
+            bytes[i] = 0;
+    }
+}
+
+static err create(struct weights **out, struct loader_target **targets, struct comm *c,
+                  const struct model *m, const struct plan *p, const struct kernels *k,
+                  const struct shard_part *parts, size_t n) {
+    uint32_t r = (uint32_t)comm_rank(c);
+    struct weights *w = mem_zalloc(sizeof *w);
+    *out = w;
+    w->n_layers = m->shape.n_layers;
+    w->layers = mem_zalloc_array(w->n_layers, sizeof *w->layers);
+    *targets = mem_zalloc_array(n, sizeof **targets);
+    for (size_t i = 0; i < n; i++) (*targets)[i].slice = shard_slice(&parts[i], &m->shape, p, r);
+
+    size_t bytes = parts_bytes(parts, n, m, p, r, k);
+    TRY(mem_map(&w->memory, bytes));
+    w->memory_bytes = bytes;
+    place_parts(w, *targets, parts, n, k);
+    for (size_t i = 0; i < n; i++)
+        if (!parts[i].is_vector) touch_matrix((*targets)[i].matrix);
+    if (m->output == m->token_embd) w->output = w->token_embd;
+    return ERR_OK;
+}
+
+err weights_load(struct weights **out, struct comm *c, const struct gguf *g, const struct model *m,
+                 const struct plan *p, const struct kernels *k, weights_progress *progress,
+                 void *ctx) {
+    err e = ERR_OK;
+    struct weights *w = NULL;
+    struct shard_part *parts;
+    struct loader_target *targets = NULL;
+    size_t n = shard_list_parts(m, &parts);
+
+    TRY_GOTO(e, comm_agree(c, create(&w, &targets, c, m, p, k, parts, n), NULL), out);
+    struct loader_job job = {.comm = c,
+                             .gguf = g,
+                             .shape = &m->shape,
+                             .plan = p,
+                             .parts = parts,
+                             .targets = targets,
+                             .n_parts = n,
+                             .progress = progress,
+                             .progress_ctx = ctx};
+    TRY_GOTO(e, loader_run(&job, &w->file_bytes_read), out);
+    *out = w;
+    w = NULL;
+out:
+    weights_free(w);
+    mem_free(targets);
+    mem_free(parts);
+    return e;
+}
+
+void weights_free(struct weights *w) {
+    if (!w) return;
+    mem_unmap(w->memory, w->memory_bytes);
+    mem_free(w->layers);
+    mem_free(w);
+}
