@@ -124,31 +124,32 @@ void *support_pack(const struct matmul_kernel *kernel, const struct support_matr
 }
 
 struct act_rows support_act_rows(size_t cols, size_t tokens) {
-    size_t blocks = tokens * (cols / ACT_BLOCK);
-    void *memory = aligned_alloc(64, act_rows_bytes(cols, tokens));
     struct act_rows x;
-    CHECK(memory);
-    act_rows_place(&x, memory, cols, tokens);
-    assert_ptr_equal(x.q, memory);
-    assert_true((char *)(x.low + blocks) <= (char *)memory + act_rows_bytes(cols, tokens));
+    act_rows_place(&x, support_alloc(act_rows_bytes(cols, tokens)), cols, tokens);
+    memset(x.blocks, 0, act_rows_bytes(cols, tokens));
     return x;
+}
+
+int8_t *support_act_q(const struct act_rows *x, size_t token, size_t col) {
+    return &act_rows_block(x, token, col / ACT_BLOCK)->q[col % ACT_BLOCK];
 }
 
 void support_act_finish(struct act_rows *x) {
     for (size_t at = 0; at < x->tokens * (x->cols / ACT_BLOCK); at++) {
-        x->scale[at] = 0.125f;
-        x->sum[at] = x->low[at] = 0;
-        for (size_t i = 0; i < ACT_BLOCK; i++) {
-            x->sum[at] += x->q[at * ACT_BLOCK + i];
-            if (i < ACT_BLOCK / 2) x->low[at] = x->sum[at];
-        }
+        struct act_block *b = &x->blocks[at];
+        b->scale = 0.125f;
+        b->minus_halves[0] = b->minus_halves[1] = 0;
+        for (size_t i = 0; i < ACT_BLOCK; i++) b->minus_halves[i / (ACT_BLOCK / 2)] -= b->q[i];
+        b->minus_sum = b->minus_halves[0] + b->minus_halves[1];
     }
 }
 
 struct act_rows support_act_integers(size_t cols, size_t tokens, int limit, uint32_t seed) {
     struct act_rows x = support_act_rows(cols, tokens);
-    for (size_t i = 0; i < tokens * cols; i++)
-        x.q[i] = (int8_t)((int)(support_random(&seed) >> 8) % (2 * limit + 1) - limit);
+    for (size_t t = 0; t < tokens; t++)
+        for (size_t c = 0; c < cols; c++)
+            *support_act_q(&x, t, c) =
+                (int8_t)((int)(support_random(&seed) >> 8) % (2 * limit + 1) - limit);
     support_act_finish(&x);
     return x;
 }

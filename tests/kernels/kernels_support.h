@@ -54,8 +54,10 @@ void support_matrix_deinit(struct support_matrix *m);
 /* free() the result. */
 void *support_pack(const struct matmul_kernel *kernel, const struct support_matrix *m);
 
-/* Activations in a block of memory of their own; free(x.q) when done. */
+/* Activations in a block of memory of their own; free(x.blocks) when done. */
 struct act_rows support_act_rows(size_t cols, size_t tokens);
+/* The integer of one element. */
+int8_t *support_act_q(const struct act_rows *x, size_t token, size_t col);
 /* Sets every scale to 1/8 and the sums to those of q. */
 void support_act_finish(struct act_rows *x);
 /* Integers in [-limit, limit], finished. */

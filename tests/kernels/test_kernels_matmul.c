@@ -12,12 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SENTINEL 12345.0f
-#define BOUND    0x1p-20
+#define SENTINEL    12345.0f
+#define BOUND       0x1p-20
+#define BITS_TOKENS 100
 
 static const struct shape {
     size_t rows, blocks, tokens;
-} shapes[] = {{1, 1, 1}, {7, 2, 3}, {16, 3, 1}, {17, 1, 8}, {33, 5, 2}, {50, 11, 5}};
+} shapes[] = {{1, 1, 1},  {7, 2, 3},   {16, 3, 1},  {17, 1, 8},
+              {33, 5, 2}, {50, 11, 5}, {64, 2, 67}, {70, 1, 130}};
 #define SHAPE_COUNT (sizeof shapes / sizeof shapes[0])
 
 /* Float types have no block: an odd width, so that there are tails. */
@@ -60,9 +62,11 @@ static float *run_all(const struct product *p, size_t ldy) {
 
 /* What the activations of `x` stand for; free() the result. */
 static float *act_floats(const struct act_rows *x) {
-    size_t count = x->tokens * x->cols;
-    float *f = support_alloc(count * sizeof *f);
-    for (size_t i = 0; i < count; i++) f[i] = x->scale[i / ACT_BLOCK] * (float)x->q[i];
+    float *f = support_alloc(x->tokens * x->cols * sizeof *f);
+    for (size_t t = 0; t < x->tokens; t++)
+        for (size_t c = 0; c < x->cols; c++)
+            f[t * x->cols + c] =
+                act_rows_block(x, t, c / ACT_BLOCK)->scale * (float)*support_act_q(x, t, c);
     return f;
 }
 
@@ -111,7 +115,7 @@ static void check_exact(enum dtype type, struct shape s) {
     p.floats = floats;
     for (const struct kernels *const *k = support_tables(); *k; k++) check_table(&p, *k, 0);
     free(floats);
-    free(p.quants.q);
+    free(p.quants.blocks);
     support_matrix_deinit(&m);
 }
 
@@ -135,16 +139,16 @@ static void check_extremes(enum dtype type) {
     }
     struct product p = {.m = &m, .tokens = 3, .quants = support_act_rows(cols, 3)};
     for (size_t i = 0; i < cols; i++) {
-        p.quants.q[i] = 127;
-        p.quants.q[cols + i] = -127;
-        p.quants.q[2 * cols + i] = i % 2 ? 127 : -127;
+        *support_act_q(&p.quants, 0, i) = 127;
+        *support_act_q(&p.quants, 1, i) = -127;
+        *support_act_q(&p.quants, 2, i) = i % 2 ? 127 : -127;
     }
     support_act_finish(&p.quants);
     float *floats = act_floats(&p.quants);
     p.floats = floats;
     for (const struct kernels *const *k = support_tables(); *k; k++) check_table(&p, *k, BOUND);
     free(floats);
-    free(p.quants.q);
+    free(p.quants.blocks);
     support_matrix_deinit(&m);
 }
 
@@ -154,7 +158,7 @@ static void test_extremes(void **state) {
         if (dtype_info(support_types[i])->quantized) check_extremes(support_types[i]);
 }
 
-/* Random weights and activations through quantize_row.  free(p->quants.q), free(floats). */
+/* Random weights and activations through quantize_row.  free(p->quants.blocks), free(floats). */
 static float *random_tokens(struct product *p, const struct kernels *k, uint32_t seed) {
     const size_t cols = p->m->cols;
     float *x = support_alloc(p->tokens * cols * sizeof *x);
@@ -180,7 +184,7 @@ static void test_bound(void **state) {
             for (const struct kernels *const *k = support_tables(); *k; k++)
                 check_table(&p, *k, BOUND);
             free(floats);
-            free(p.quants.q);
+            free(p.quants.blocks);
             support_matrix_deinit(&m);
         }
     }
@@ -188,21 +192,21 @@ static void test_bound(void **state) {
 
 /* Tokens alone and in batches, row ranges and the whole: the same bits. */
 static void check_bits(const struct kernels *k, enum dtype type) {
-    static const size_t batches[] = {2, 3, 7, 8, 32, 64};
+    static const size_t batches[] = {2, 3, 4, 5, 7, 8, 32, 64, 65, 67, 100};
     struct support_matrix m;
-    const size_t rows = 3 * 16 + 5, panel = k->matmul[type].panel_rows;
+    const size_t rows = 3 * 32 + 5, panel = k->matmul[type].panel_rows;
 
     support_matrix_init(&m, type, rows, cols_of(type, 3), SCALES_RANDOM, 41);
-    struct product p = {.k = k, .m = &m, .tokens = 64};
+    struct product p = {.k = k, .m = &m, .tokens = BITS_TOKENS};
     float *floats = random_tokens(&p, k, 42);
     void *packed = support_pack(&k->matmul[type], &m);
     p.packed = packed;
-    float *alone = support_alloc(64 * rows * sizeof *alone);
-    for (size_t t = 0; t < 64; t++) run(&p, alone + t * rows, rows, 0, rows, t, 1);
+    float *alone = support_alloc(BITS_TOKENS * rows * sizeof *alone);
+    for (size_t t = 0; t < BITS_TOKENS; t++) run(&p, alone + t * rows, rows, 0, rows, t, 1);
 
     for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {
         float *y = support_alloc(batches[b] * rows * sizeof *y);
-        size_t first = 64 - batches[b];
+        size_t first = BITS_TOKENS - batches[b];
         run(&p, y, rows, 0, rows, first, batches[b]);
         support_same_bits(k->isa, "batch", y, alone + first * rows, batches[b] * rows);
         free(y);
@@ -217,7 +221,7 @@ static void check_bits(const struct kernels *k, enum dtype type) {
     free(alone);
     free(packed);
     free(floats);
-    free(p.quants.q);
+    free(p.quants.blocks);
     support_matrix_deinit(&m);
 }
 
@@ -251,7 +255,7 @@ static void test_not_finite_shows(void **state) {
             }
             free(y);
             free(packed);
-            free(p.quants.q);
+            free(p.quants.blocks);
             support_matrix_deinit(&m);
         }
     }

@@ -36,24 +36,25 @@ static void check_quantize_definition(const struct kernels *k, size_t n) {
     struct act_rows a = support_act_rows(cols, 2);
     k->quantize_row(&a, 1, x, n);
     for (size_t b = 0; b < cols / 32; b++) {
-        const size_t at = cols / 32 + b;
+        const struct act_block *block = act_rows_block(&a, 1, b);
         float greatest = 0;
         int sum = 0, low = 0;
         for (size_t i = 32 * b; i < 32 * b + 32 && i < n; i++)
             greatest = fmaxf(greatest, fabsf(x[i]));
-        support_close(k->isa, "scale", b, (double)a.scale[at], (double)(greatest / 127), 0);
+        support_close(k->isa, "scale", b, (double)block->scale, (double)(greatest / 127), 0);
         for (size_t i = 0; i < 32; i++) {
             float v = 32 * b + i < n ? x[32 * b + i] : 0;
-            int want = greatest > 0 ? (int)rintf(v / a.scale[at]) : 0;
-            assert_int_equal(a.q[at * 32 + i], want);
+            int want = greatest > 0 ? (int)rintf(v / block->scale) : 0;
+            assert_int_equal(block->q[i], want);
             sum += want;
             if (i < 16) low += want;
         }
-        assert_int_equal(a.sum[at], sum);
-        assert_int_equal(a.low[at], low);
+        assert_int_equal(block->minus_sum, -sum);
+        assert_int_equal(block->minus_halves[0], -low);
+        assert_int_equal(block->minus_halves[1], low - sum);
     }
     free(x);
-    free(a.q);
+    free(a.blocks);
 }
 
 static void test_quantize_definition(void **state) {
@@ -75,15 +76,16 @@ static void test_quantize_odd_values(void **state) {
             x[i] = i % 32 == 5 ? odd[i / 32] : 0x1p-149f * (float)(i % 3);
         reference->quantize_row(&want, 0, x, COLS);
         (*k)->quantize_row(&got, 0, x, COLS);
-        assert_memory_equal(got.q, want.q, COLS);
-        assert_memory_equal(got.sum, want.sum, BLOCKS * sizeof *got.sum);
-        assert_memory_equal(got.low, want.low, BLOCKS * sizeof *got.low);
         for (size_t b = 0; b < BLOCKS; b++) {
-            assert_int_equal(isfinite(got.scale[b]) != 0, isfinite(odd[b]) != 0);
-            if (isfinite(odd[b])) assert_float_equal(got.scale[b], want.scale[b], 0);
+            const struct act_block *g = &got.blocks[b], *w = &want.blocks[b];
+            assert_memory_equal(g->q, w->q, ACT_BLOCK);
+            assert_memory_equal(g->minus_halves, w->minus_halves, sizeof g->minus_halves);
+            assert_int_equal(g->minus_sum, w->minus_sum);
+            assert_int_equal(isfinite(g->scale) != 0, isfinite(odd[b]) != 0);
+            if (isfinite(odd[b])) assert_float_equal(g->scale, w->scale, 0);
         }
-        free(want.q);
-        free(got.q);
+        free(want.blocks);
+        free(got.blocks);
     }
 }
 

@@ -22,16 +22,21 @@
 #include "worker/compute/linear.h"
 #include "worker/compute/rope.h"
 
+/* Below this width of the residual stream all products are fine (linear.h): such a model waits for
+ * its ranks, not for its products. */
+#define FINE_DIM 1024
+
 /* Lengths of a row of activations on this rank. */
 struct widths {
     size_t dim, q, kv, ff, vocab;
-    size_t max_cols, max_rows; // of any matrix, masked blocks included
+    size_t max_cols; // of any matrix, masked blocks included
 };
 
 struct forward {
     struct forward_options o;
     struct widths n;
     struct range vocab;
+    bool all_fine; // not only the products that matter most
     struct attention attention;
     struct linear *linear;
     struct rope *rope;
@@ -111,9 +116,12 @@ static void attention_block(struct forward *f, uint32_t layer, const struct kv_r
 
     norm_rows(f, f->normed, f->x, w->attn_norm, tokens);
     linear_set_input(f->linear, f->normed, f->n.dim, tokens);
-    linear_apply(f->linear, f->q, &w->q, w->q_bias);
-    linear_apply(f->linear, f->k, &w->k, w->k_bias);
-    linear_apply(f->linear, f->v, &w->v, w->v_bias);
+    const struct linear_product qkv[] = {
+        {.y = f->q, .w = &w->q, .bias = w->q_bias, .fine = f->all_fine},
+        {.y = f->k, .w = &w->k, .bias = w->k_bias, .fine = true}, // every later token reads these,
+        {.y = f->v, .w = &w->v, .bias = w->v_bias, .fine = true}, // and they are few
+    };
+    linear_apply(f->linear, qkv, 3);
 
     rope_apply(f->rope, f->q, tokens, f->n.q / head_dim);
     rope_apply(f->rope, f->k, tokens, f->n.kv / head_dim);
@@ -121,7 +129,8 @@ static void attention_block(struct forward *f, uint32_t layer, const struct kv_r
     attention_apply(&f->attention, f->mixed, f->q, layer, rows, tokens);
 
     linear_set_input(f->linear, f->mixed, f->n.q, tokens);
-    linear_apply(f->linear, f->sum, &w->attn_out, NULL);
+    const struct linear_product out = {.y = f->sum, .w = &w->attn_out, .fine = f->all_fine};
+    linear_apply(f->linear, &out, 1);
     add_everybodys(f, tokens);
 }
 
@@ -130,12 +139,14 @@ static void ffn_block(struct forward *f, uint32_t layer, size_t tokens) {
 
     norm_rows(f, f->normed, f->x, w->ffn_norm, tokens);
     linear_set_input(f->linear, f->normed, f->n.dim, tokens);
-    linear_apply(f->linear, f->gate, &w->gate, NULL);
-    linear_apply(f->linear, f->up, &w->up, NULL);
+    const struct linear_product gate_up[] = {{.y = f->gate, .w = &w->gate, .fine = f->all_fine},
+                                             {.y = f->up, .w = &w->up, .fine = f->all_fine}};
+    linear_apply(f->linear, gate_up, 2);
     silu_mul_rows(f, tokens);
 
     linear_set_input(f->linear, f->hidden, f->n.ff, tokens);
-    linear_apply(f->linear, f->sum, &w->down, NULL);
+    const struct linear_product down = {.y = f->sum, .w = &w->down, .fine = f->all_fine};
+    linear_apply(f->linear, &down, 1);
     add_everybodys(f, tokens);
 }
 
@@ -193,7 +204,8 @@ void forward_logits(struct forward *f, float *logits, const uint32_t *chosen, si
         norm_rows(f, f->normed + i * f->n.dim, f->x + chosen[i] * f->n.dim,
                   f->o.weights->output_norm, 1);
     linear_set_input(f->linear, f->normed, f->n.dim, n);
-    linear_apply(f->linear, logits, &f->o.weights->output, NULL);
+    const struct linear_product head = {.y = logits, .w = &f->o.weights->output, .fine = true};
+    linear_apply(f->linear, &head, 1);
     atomic_fetch_add_explicit(f->o.progress, 1, memory_order_relaxed);
 }
 
@@ -209,9 +221,6 @@ static struct widths widths_of(const struct model_shape *s, const struct plan_ra
     n.max_cols = (n.q > n.ff ? n.q : n.ff) + 2 * 256;
     if (n.max_cols < n.dim) n.max_cols = n.dim;
     n.max_cols = (n.max_cols + ACT_BLOCK - 1) / ACT_BLOCK * ACT_BLOCK;
-    n.max_rows = n.dim > n.q ? n.dim : n.q; // there are no more KV heads than query heads
-    if (n.max_rows < n.ff) n.max_rows = n.ff;
-    if (n.max_rows < n.vocab) n.max_rows = n.vocab;
     return n;
 }
 
@@ -225,7 +234,7 @@ uint64_t forward_bytes(const struct model_shape *s, const struct plan *p, uint32
                        size_t max_tokens) {
     struct widths n = widths_of(s, &p->ranks[r]);
     return activation_floats(&n, max_tokens) * sizeof(float) + rope_bytes(s, max_tokens) +
-           linear_bytes(n.max_cols, n.max_rows, max_tokens);
+           linear_bytes(n.max_cols, max_tokens);
 }
 
 static float *take(float **next, size_t floats) {
@@ -260,6 +269,7 @@ err forward_create(struct forward **out, const struct forward_options *o) {
     f->o = *o;
     f->n = widths_of(s, mine);
     f->vocab = mine->vocab;
+    f->all_fine = s->dim < FINE_DIM;
     f->attention = (struct attention){.kernels = o->kernels,
                                       .kv = o->kv,
                                       .n_heads = range_len(mine->heads),
@@ -268,8 +278,7 @@ err forward_create(struct forward **out, const struct forward_options *o) {
                                       .group = s->n_heads / s->n_kv_heads};
     f->checksums = mem_zalloc_array(o->plan->size, sizeof *f->checksums);
     TRY_GOTO(e, make_activations(f), fail);
-    TRY_GOTO(e, linear_create(&f->linear, o->kernels, f->n.max_cols, f->n.max_rows, o->max_tokens),
-             fail);
+    TRY_GOTO(e, linear_create(&f->linear, o->kernels, f->n.max_cols, o->max_tokens), fail);
     TRY_GOTO(e, rope_create(&f->rope, o->kernels, s, o->weights->rope_freqs, o->max_tokens), fail);
     TRY_GOTO(e,
              allreduce_create(&f->allreduce, o->comm, o->max_tokens * f->n.dim, o->mpi_allreduce),

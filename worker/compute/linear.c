@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: MIT
 /* linear.c: see linear.h.
  *
- * Main thread of a rank.  Quantised weights go through the kernel table's integer products at any
- * number of tokens: one code path for prefill and decode is what makes them give the same bits.
- * F32, F16 and BF16 use the table for a few tokens; from BLAS_TOKENS on, tiles of rows are widened
- * to f32 by the team and handed to OpenBLAS from the master thread (its OpenMP build shares our
- * team).
+ * Main thread of a rank and its team.  One code path for prefill and decode is what makes them give
+ * the same bits: every type goes through the kernel table at any number of tokens.
  *
- * An input rounded to 8 bits is good enough for weights of 4 or 5 bits.  Weights of 6 and 8 bits
- * are finer than that rounding, so their inputs take a second row, the rounded rest of the first:
+ * Quantised weights take an input rounded to 8 bits, which is good enough for weights of 4 or 5
+ * bits.  Where it matters most (`fine`), weights of 6 and 8 bits take a second row, the rounded
+ * rest of the first:
  *
  *     x = scale q + rest,   rest ~ scale' q'        W x ~ W (scale q) + W (scale' q')
  *
@@ -16,47 +14,35 @@
 
 #include "worker/compute/linear.h"
 
-#include <cblas.h>
 #include <omp.h>
 #include <string.h>
 
 #include "common/mem.h"
 #include "worker/weights/shard.h"
 
-#define BLAS_TOKENS 16
-#define TILE_FLOATS ((size_t)512 << 10) // weights widened at once
-#define PAIR_TOKENS ((size_t)16)        // tokens of two rows each that are multiplied at once
-#define PAIR_BYTES  ((size_t)256 << 10) // weights of such a product: they stay in cache
+#define PAIR_TOKENS ((size_t)32)        // tokens whose two rows are multiplied in one call
+#define PAIR_ROWS   ((size_t)1024)      // rows of such a product at most
+#define PAIR_BYTES  ((size_t)256 << 10) // of its weights: they stay in cache for the second row
+#define PAIR_FLOATS (2 * PAIR_TOKENS * PAIR_ROWS)
 
 struct linear {
     const struct kernels *kernels;
-    size_t max_cols, max_rows, max_tokens, threads;
+    size_t max_cols, max_tokens, threads;
     /* the input */
     const float *x;
     size_t n, tokens;
     /* its 8-bit form, made when the first quantised matrix asks for it */
-    struct act_rows q; // [tokens * q_planes, cols]
+    struct act_rows q; // [q_planes * tokens, cols]: all first rows, then all second ones
     size_t q_begin;    // own column that x[.][0] was placed at
     size_t q_planes;   // rows per token; 0: not made yet
     void *q_memory;
     float *row;   // [threads, max_cols] a row with zeros before its own columns, or the rest of one
-    float *pairs; // [2 * PAIR_TOKENS, max_rows] products of both rows of a token
-    float *tile;  // [rows of a tile, cols]
+    float *pairs; // [threads, PAIR_FLOATS] products of both rows, or of the second ones
 };
 
-static size_t tile_floats(size_t max_cols) {
-    return max_cols > TILE_FLOATS ? max_cols : TILE_FLOATS;
-}
-
-static size_t pairs_floats(size_t max_rows) {
-    return 2 * PAIR_TOKENS * max_rows;
-}
-
-uint64_t linear_bytes(size_t max_cols, size_t max_rows, size_t max_tokens) {
+uint64_t linear_bytes(size_t max_cols, size_t max_tokens) {
     return act_rows_bytes(max_cols, 2 * max_tokens) +
-           ((size_t)omp_get_max_threads() * max_cols + pairs_floats(max_rows) +
-            tile_floats(max_cols)) *
-               sizeof(float);
+           (size_t)omp_get_max_threads() * (max_cols + PAIR_FLOATS) * sizeof(float);
 }
 
 static err map_floats(float **out, size_t n) {
@@ -66,19 +52,17 @@ static err map_floats(float **out, size_t n) {
     return ERR_OK;
 }
 
-err linear_create(struct linear **out, const struct kernels *k, size_t max_cols, size_t max_rows,
+err linear_create(struct linear **out, const struct kernels *k, size_t max_cols,
                   size_t max_tokens) {
     err e = ERR_OK;
     struct linear *l = mem_zalloc(sizeof *l);
     l->kernels = k;
     l->max_cols = max_cols;
-    l->max_rows = max_rows;
     l->max_tokens = max_tokens;
     l->threads = (size_t)omp_get_max_threads();
     TRY_GOTO(e, mem_map(&l->q_memory, act_rows_bytes(max_cols, 2 * max_tokens)), fail);
     TRY_GOTO(e, map_floats(&l->row, l->threads * max_cols), fail);
-    TRY_GOTO(e, map_floats(&l->pairs, pairs_floats(max_rows)), fail);
-    TRY_GOTO(e, map_floats(&l->tile, tile_floats(max_cols)), fail);
+    TRY_GOTO(e, map_floats(&l->pairs, l->threads * PAIR_FLOATS), fail);
     *out = l;
     return ERR_OK;
 fail:
@@ -90,8 +74,7 @@ void linear_free(struct linear *l) {
     if (!l) return;
     mem_unmap(l->q_memory, act_rows_bytes(l->max_cols, 2 * l->max_tokens));
     mem_unmap(l->row, l->threads * l->max_cols * sizeof(float));
-    mem_unmap(l->pairs, pairs_floats(l->max_rows) * sizeof(float));
-    mem_unmap(l->tile, tile_floats(l->max_cols) * sizeof(float));
+    mem_unmap(l->pairs, l->threads * PAIR_FLOATS * sizeof(float));
     mem_free(l);
 }
 
@@ -103,111 +86,168 @@ void linear_set_input(struct linear *l, const float *x, size_t n, size_t tokens)
     l->q_planes = 0;
 }
 
-/* Rows of 8-bit input per token. */
-static size_t planes_of(enum dtype type) {
-    return type == DTYPE_Q8_0 || type == DTYPE_Q6_K ? 2 : 1;
+/* ---- the 8-bit input ---- */
+
+static bool is_quantized(const struct linear_product *p) {
+    return dtype_info(p->w->type)->quantized;
 }
 
-/* One token's row of the input as columns [own_begin, own_end) of rows of the matrix; the columns
- * around it belong to other ranks and are zero. */
-static void quantize_token(struct linear *l, const struct matrix *w, size_t t) {
-    const float *x = l->x + t * l->n;
-    float *row = l->row + (size_t)omp_get_thread_num() * l->max_cols;
-    if (l->q_planes == 1 && w->own_begin == 0) {
-        l->kernels->quantize_row(&l->q, t, x, w->own_end);
+static bool takes_pairs(const struct linear_product *p) {
+    return p->fine && (p->w->type == DTYPE_Q8_0 || p->w->type == DTYPE_Q6_K);
+}
+
+/* row[0..) = columns [begin, end) of token t's input as the matrix sees it: x lies at q_begin, the
+ * columns around it belong to other ranks and are zero. */
+static void place_columns(const struct linear *l, float *row, size_t t, size_t begin, size_t end) {
+    size_t own_end = l->q_begin + l->n;
+    size_t from = begin < l->q_begin ? l->q_begin : begin, to = end < own_end ? end : own_end;
+    memset(row, 0, (end - begin) * sizeof *row);
+    if (from < to)
+        memcpy(row + from - begin, l->x + t * l->n + from - l->q_begin, (to - from) * sizeof *row);
+}
+
+/* Blocks [first, last) of token t's rows. */
+static void quantize_blocks(struct linear *l, size_t t, size_t first, size_t last) {
+    size_t begin = first * ACT_BLOCK, n = (last - first) * ACT_BLOCK;
+    struct act_rows out = l->q;
+    out.cols = n;
+    out.blocks = act_rows_block(&l->q, 0, first);
+    if (l->q_planes == 1 && l->q_begin == 0 && begin + n <= l->n) {
+        l->kernels->quantize_row(&out, t, l->x + t * l->n + begin, n);
         return;
     }
-    memset(row, 0, w->own_begin * sizeof *row);
-    memcpy(row + w->own_begin, x, l->n * sizeof *row);
-    l->kernels->quantize_row(&l->q, t * l->q_planes, row, w->own_end);
+    float *row = l->row + (size_t)omp_get_thread_num() * l->max_cols;
+    place_columns(l, row, t, begin, begin + n);
+    l->kernels->quantize_row(&out, t, row, n);
     if (l->q_planes == 1) return;
-    const struct act_rows first = act_rows_slice(&l->q, 2 * t, 1);
-    for (size_t i = 0; i < w->own_end; i++) row[i] -= first.scale[i / ACT_BLOCK] * first.q[i];
-    l->kernels->quantize_row(&l->q, 2 * t + 1, row, w->own_end);
+    for (size_t i = 0; i < n; i++) {
+        const struct act_block *b = act_rows_block(&out, t, i / ACT_BLOCK);
+        row[i] -= b->scale * b->q[i % ACT_BLOCK];
+    }
+    l->kernels->quantize_row(&out, l->tokens + t, row, n);
 }
 
-static void quantize_input(struct linear *l, const struct matrix *w) {
-    size_t planes = planes_of(w->type);
-    if (l->q_planes == planes && l->q.cols == w->cols && l->q_begin == w->own_begin) return;
+/* This thread's part of the rows: whole tokens, or a range of blocks where there are fewer tokens
+ * than threads. */
+static void quantize_share(struct linear *l) {
+    size_t threads = (size_t)omp_get_num_threads(), thread = (size_t)omp_get_thread_num();
+    size_t blocks = l->q.cols / ACT_BLOCK;
+    if (l->tokens >= threads) {
+        size_t end = l->tokens * (thread + 1) / threads;
+        for (size_t t = l->tokens * thread / threads; t < end; t++)
+            quantize_blocks(l, t, 0, blocks);
+        return;
+    }
+    size_t first = blocks * thread / threads, last = blocks * (thread + 1) / threads;
+    for (size_t t = 0; t < l->tokens && first < last; t++) quantize_blocks(l, t, first, last);
+}
+
+/* Whether the team must make 8-bit rows before it multiplies; if so, where they go. */
+static bool plan_rows(struct linear *l, const struct linear_product *products, size_t n) {
+    const struct matrix *w = NULL;
+    size_t planes = 1;
+    for (size_t i = 0; i < n; i++) {
+        if (products[i].w->rows == 0 || !is_quantized(&products[i])) continue;
+        CHECK(!w || (w->cols == products[i].w->cols && w->own_begin == products[i].w->own_begin));
+        w = products[i].w;
+        if (takes_pairs(&products[i])) planes = 2;
+    }
+    if (!w) return false;
+    if (l->q_planes >= planes && l->q.cols == w->cols && l->q_begin == w->own_begin) return false;
     CHECK(w->cols <= l->max_cols);
-    act_rows_place(&l->q, l->q_memory, w->cols, l->tokens * planes);
+    act_rows_place(&l->q, l->q_memory, w->cols, planes * l->tokens);
     l->q_begin = w->own_begin;
     l->q_planes = planes;
-#pragma omp parallel for schedule(static) if (l->tokens > 1)
-    for (size_t t = 0; t < l->tokens; t++) quantize_token(l, w, t);
+    return true;
 }
 
-/* Rows [begin, end) with two rows of input for each token. */
-static void multiply_pairs(const struct linear *l, float *y, const struct matrix *w, size_t begin,
+/* ---- the products ---- */
+
+/* Rows [begin, end) times both rows of every token. */
+static void multiply_pairs(const struct linear *l, const struct linear_product *p, size_t begin,
                            size_t end) {
-    for (size_t t = 0; t < l->tokens; t += PAIR_TOKENS) {
-        size_t n = l->tokens - t < PAIR_TOKENS ? l->tokens - t : PAIR_TOKENS;
-        struct act_rows x = act_rows_slice(&l->q, 2 * t, 2 * n);
-        w->kernel->matmul_q(l->pairs, w->rows, w->packed, w->rows, w->cols, begin, end, &x);
-        for (size_t i = 0; i < n; i++) {
-            const float *first = l->pairs + 2 * i * w->rows, *rest = first + w->rows;
-            float *sum = y + (t + i) * w->rows;
-            for (size_t r = begin; r < end; r++) sum[r] = first[r] + rest[r];
+    const struct matrix *w = p->w;
+    const size_t rows = end - begin, tokens = l->tokens;
+    const uint8_t *packed = (const uint8_t *)w->packed + w->kernel->packed_bytes(begin, w->cols);
+    float *pairs = l->pairs + (size_t)omp_get_thread_num() * PAIR_FLOATS;
+
+    for (size_t t = 0; t < tokens; t += PAIR_TOKENS) {
+        size_t some = tokens - t < PAIR_TOKENS ? tokens - t : PAIR_TOKENS;
+        float *second = pairs + some * rows;
+        if (some == tokens) {
+            struct act_rows both = act_rows_slice(&l->q, 0, 2 * tokens);
+            w->kernel->matmul_q(pairs, rows, packed, rows, w->cols, 0, rows, &both);
+        } else {
+            struct act_rows a = act_rows_slice(&l->q, t, some);
+            struct act_rows b = act_rows_slice(&l->q, tokens + t, some);
+            w->kernel->matmul_q(pairs, rows, packed, rows, w->cols, 0, rows, &a);
+            w->kernel->matmul_q(second, rows, packed, rows, w->cols, 0, rows, &b);
+        }
+        for (size_t i = 0; i < some; i++) {
+            float *y = p->y + (t + i) * w->rows + begin;
+            for (size_t r = 0; r < rows; r++) y[r] = pairs[i * rows + r] + second[i * rows + r];
         }
     }
 }
 
-static void multiply_quantized(const struct linear *l, float *y, const struct matrix *w,
-                               struct shard_rows mine) {
-    if (l->q_planes == 1) {
-        w->kernel->matmul_q(y, w->rows, w->packed, w->rows, w->cols, mine.begin, mine.end, &l->q);
+static void multiply_pairs_in_cache(const struct linear *l, const struct linear_product *p,
+                                    struct shard_rows mine) {
+    const size_t panel = p->w->kernel->panel_rows;
+    const size_t panel_bytes = p->w->kernel->packed_bytes(panel, p->w->cols);
+    size_t step = panel_bytes < PAIR_BYTES ? PAIR_BYTES / panel_bytes * panel : panel;
+    if (step > PAIR_ROWS / panel * panel) step = PAIR_ROWS / panel * panel;
+    for (size_t begin = mine.begin; begin < mine.end; begin += step)
+        multiply_pairs(l, p, begin, mine.end - begin < step ? mine.end : begin + step);
+}
+
+/* This thread's rows of one product: those whose memory it touched first. */
+static void multiply_share(const struct linear *l, const struct linear_product *p) {
+    const struct matrix *w = p->w;
+    struct shard_rows mine =
+        shard_thread_rows(w->rows, w->kernel->panel_rows, (size_t)omp_get_num_threads(),
+                          (size_t)omp_get_thread_num());
+    if (mine.begin == mine.end) return; // more threads than panels
+    if (takes_pairs(p)) {
+        multiply_pairs_in_cache(l, p, mine);
+    } else if (is_quantized(p)) {
+        struct act_rows x = act_rows_slice(&l->q, 0, l->tokens);
+        w->kernel->matmul_q(p->y, w->rows, w->packed, w->rows, w->cols, mine.begin, mine.end, &x);
+    } else {
+        w->kernel->matmul_f(p->y, w->rows, w->packed, w->rows, w->cols, mine.begin, mine.end, l->x,
+                            l->n, l->tokens);
+    }
+    for (size_t t = 0; t < l->tokens && p->bias; t++)
+        l->kernels->add(p->y + t * w->rows + mine.begin, p->bias + mine.begin,
+                        mine.end - mine.begin);
+}
+
+/* y = bias, or 0. */
+static void fill_bias(const struct linear *l, const struct linear_product *p) {
+    size_t rows = p->w->rows;
+    for (size_t t = 0; t < l->tokens && rows > 0; t++) {
+        if (p->bias)
+            memcpy(p->y + t * rows, p->bias, rows * sizeof *p->y);
+        else
+            memset(p->y + t * rows, 0, rows * sizeof *p->y);
+    }
+}
+
+void linear_apply(struct linear *l, const struct linear_product *products, size_t n) {
+    CHECK(n <= LINEAR_MAX_PRODUCTS);
+    for (size_t i = 0; i < n; i++)
+        CHECK(products[i].w->rows == 0 ||
+              l->n == products[i].w->own_end - products[i].w->own_begin);
+    if (l->n == 0) {
+        for (size_t i = 0; i < n; i++) fill_bias(l, &products[i]);
         return;
     }
-    size_t panel = w->kernel->panel_rows, panel_bytes = w->packed_bytes / w->rows * panel;
-    size_t step = panel_bytes < PAIR_BYTES ? PAIR_BYTES / panel_bytes * panel : panel;
-    for (size_t begin = mine.begin; begin < mine.end; begin += step)
-        multiply_pairs(l, y, w, begin, mine.end - begin < step ? mine.end : begin + step);
-}
-
-/* Each thread multiplies the rows whose memory it touched first. */
-static void multiply_rows(struct linear *l, float *y, const struct matrix *w) {
-    bool quantized = dtype_info(w->type)->quantized;
-    if (quantized) quantize_input(l, w);
+    bool quantize = plan_rows(l, products, n);
 #pragma omp parallel
     {
-        struct shard_rows mine =
-            shard_thread_rows(w->rows, w->kernel->panel_rows, (size_t)omp_get_num_threads(),
-                              (size_t)omp_get_thread_num());
-        if (mine.begin == mine.end) {
-            // more threads than panels
-        } else if (quantized) {
-            multiply_quantized(l, y, w, mine);
-        } else {
-            w->kernel->matmul_f(y, w->rows, w->packed, w->rows, w->cols, mine.begin, mine.end, l->x,
-                                l->n, l->tokens);
+        if (quantize) {
+            quantize_share(l);
+#pragma omp barrier
         }
+        for (size_t i = 0; i < n; i++) multiply_share(l, &products[i]);
     }
-}
-
-static void multiply_blas(struct linear *l, float *y, const struct matrix *w) {
-    size_t tile_rows = tile_floats(l->max_cols) / w->cols;
-    for (size_t begin = 0; begin < w->rows; begin += tile_rows) {
-        size_t rows = w->rows - begin < tile_rows ? w->rows - begin : tile_rows;
-#pragma omp parallel for schedule(static)
-        for (size_t r = 0; r < rows; r++)
-            w->kernel->unpack_row(w->packed, w->rows, w->cols, begin + r, l->tile + r * w->cols);
-        // y[tokens, rows] = x[tokens, cols] tile[rows, cols]^T
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)l->tokens, (blasint)rows,
-                    (blasint)w->cols, 1.0f, l->x, (blasint)l->n, l->tile, (blasint)w->cols, 0.0f,
-                    y + begin, (blasint)w->rows);
-    }
-}
-
-void linear_apply(struct linear *l, float *y, const struct matrix *w, const float *bias) {
-    if (w->rows == 0) return;
-    CHECK(l->n == w->own_end - w->own_begin && w->rows <= l->max_rows);
-    if (l->n == 0) {
-        memset(y, 0, l->tokens * w->rows * sizeof *y);
-    } else if (dtype_info(w->type)->quantized || l->tokens < BLAS_TOKENS) {
-        multiply_rows(l, y, w);
-    } else {
-        multiply_blas(l, y, w);
-    }
-    if (!bias) return;
-    for (size_t t = 0; t < l->tokens; t++) l->kernels->add(y + t * w->rows, bias, w->rows);
 }

@@ -22,23 +22,34 @@
 
 /* Activations for quantised weights: every row is cut into blocks of 32, each 8-bit with its own
  * f32 scale (round to nearest even of x/scale, scale = max|x| / 127) and the sum of its integers.
- * Offline formula: x[i] ~ scale[i/32] * q[i]. */
+ * Offline formula: x[i] ~ scale * q[i].  The sums are kept negated, as they are used: weights
+ * stored as u - offset begin at -offset * sum. */
 #define ACT_BLOCK 32
 
-struct act_rows {
-    size_t cols;   // elements per row, a multiple of ACT_BLOCK (the tail of a last block is zero)
-    size_t tokens; // rows
-    int8_t *q;     // [tokens, cols]
-    float *scale;  // [tokens, cols / 32]
-    int32_t *sum;  // [tokens, cols / 32]  sum of the block's q
-    int32_t *low;  // [tokens, cols / 32]  sum of the block's first 16 (Q6_K scales 16 at a time)
+struct act_block {
+    int8_t q[ACT_BLOCK];
+    float scale;
+    int32_t minus_sum;       // -(q[0] + … + q[31])
+    int32_t minus_halves[2]; // the same of each half of 16 (Q6_K scales 16 at a time)
 };
-/* Bytes of the four arrays for `tokens` rows; act_rows_place lays them into memory of that size
+
+/* A batch of such rows, block after block: block k of all tokens stands together, so that a
+ * product that takes many tokens through one block of weights reads one ascending stream. */
+struct act_rows {
+    size_t cols;   // elements per row, a multiple of ACT_BLOCK (a last block's tail is 0)
+    size_t tokens; // rows
+    size_t stride; // from a token's block to its next one; at least tokens
+    struct act_block *blocks; // [cols / 32, stride], of which the first `tokens` of each row
+};
+/* Bytes of the blocks of `tokens` rows; act_rows_place lays them into memory of that size
  * (64-byte aligned).  cols is rounded up to a multiple of ACT_BLOCK. */
 size_t act_rows_bytes(size_t cols, size_t tokens);
 void act_rows_place(struct act_rows *a, void *memory, size_t cols, size_t tokens);
 /* A view of `tokens` rows of `a` from row `first`; it owns nothing. */
 struct act_rows act_rows_slice(const struct act_rows *a, size_t first, size_t tokens);
+static inline struct act_block *act_rows_block(const struct act_rows *a, size_t token, size_t k) {
+    return a->blocks + k * a->stride + token;
+}
 
 /* Kernels of one weight type.  A matrix of `rows` x `cols` (cols a multiple of the type's block) is
  * held packed in panels of `panel_rows` rows, the last one padded; a kernel may lay out a panel as

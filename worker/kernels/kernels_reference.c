@@ -129,11 +129,10 @@ static int32_t dot_run(const int8_t *a, const int8_t *b) {
 static void add_block(float *y, size_t ldy, const struct block *b, const struct act_rows *x,
                       size_t k) {
     for (size_t t = 0; t < x->tokens; t++) {
-        size_t at = t * (x->cols / ACT_BLOCK) + k;
-        const int8_t *q = x->q + at * ACT_BLOCK;
-        float first = b->scale[0] * (float)dot_run(b->q, q);
-        float second = b->scale[1] * (float)dot_run(b->q + SCALE_RUN, q + SCALE_RUN);
-        y[t * ldy] += x->scale[at] * (first + second + b->min * (float)x->sum[at]);
+        const struct act_block *a = act_rows_block(x, t, k);
+        float first = b->scale[0] * (float)dot_run(b->q, a->q);
+        float second = b->scale[1] * (float)dot_run(b->q + SCALE_RUN, a->q + SCALE_RUN);
+        y[t * ldy] += a->scale * (first + second - b->min * (float)a->minus_sum);
     }
 }
 

@@ -42,35 +42,25 @@ static int round_even(float v) {
     return (int)(v + shift - shift);
 }
 
-static void quantize_block(struct act_rows *out, size_t at, const float *x) {
+static void quantize_block(struct act_block *out, const float *x) {
     const float scale = greatest_magnitude(x) / 127.0f;
-    int8_t *q = out->q + at * ACT_BLOCK;
-    int32_t sum = 0, low = 0;
 
-    out->scale[at] = scale;
-    out->sum[at] = out->low[at] = 0;
-    memset(q, 0, ACT_BLOCK);
+    *out = (struct act_block){.scale = scale};
     if (!(scale > 0 && scale <= FLT_MAX)) return; // all zero, or not finite: see kernels.h
     for (int i = 0; i < ACT_BLOCK; i++) {
         float v = x[i] / scale; // beyond 127 where scale is subnormal and so not exact
         v = v > 127.0f ? 127.0f : v < -127.0f ? -127.0f : v;
-        q[i] = (int8_t)round_even(v);
-        sum += q[i];
-        if (i < ACT_BLOCK / 2) low = sum;
+        out->q[i] = (int8_t)round_even(v);
+        out->minus_halves[i / (ACT_BLOCK / 2)] -= out->q[i];
     }
-    out->sum[at] = sum;
-    out->low[at] = low;
+    out->minus_sum = out->minus_halves[0] + out->minus_halves[1];
 }
 
 static void quantize_row(struct act_rows *out, size_t token, const float *x, size_t n) {
-    const size_t blocks = out->cols / ACT_BLOCK;
-    size_t at = token * blocks, k = 0;
-
-    for (; k + ACT_BLOCK <= n; k += ACT_BLOCK) quantize_block(out, at++, x + k);
-    for (; at < (token + 1) * blocks; k += ACT_BLOCK) {
+    for (size_t k = 0; k < out->cols; k += ACT_BLOCK) {
         float padded[ACT_BLOCK] = {0};
-        if (k < n) memcpy(padded, x + k, (n - k) * sizeof *x);
-        quantize_block(out, at++, padded);
+        if (k < n) memcpy(padded, x + k, (n - k < ACT_BLOCK ? n - k : ACT_BLOCK) * sizeof *x);
+        quantize_block(act_rows_block(out, token, k / ACT_BLOCK), padded);
     }
 }
 

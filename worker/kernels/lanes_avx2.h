@@ -14,12 +14,15 @@
 #include <stdint.h>
 #include <string.h>
 
-#define LANES       8
-#define LANES_ISA   "avx2"
-#define QUANT_TILE  4 // tokens per pass over a panel: 8 weight vectors + 4 sums of 16 registers
-#define ROWS_TOKENS 2 // tokens per pass over a group of rows
+#define LANES         8
+#define LANES_ISA     "avx2"
+#define PANEL_VECTORS 1  // vectors of rows in a panel: 8 of 16 registers hold a block's weights
+#define QUANT_GROUP   2  // tokens at once
+#define QUANT_TILE    64 // tokens per pass over a panel: 2 KiB of sums stay in L1
+#define ROWS_TOKENS   2  // tokens per pass over a group of rows
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#define NO_INLINE     __attribute__((noinline))
 
 typedef __m256 vf;
 typedef __m256i vi;
@@ -194,12 +197,13 @@ static ALWAYS_INLINE vi vi_or(vi a, vi b) {
     return _mm256_or_si256(a, b);
 }
 
+/* Shifts by a constant, without sign */
 static ALWAYS_INLINE vi vi_shr(vi a, int n) {
-    return _mm256_srl_epi32(a, _mm_cvtsi32_si128(n));
+    return (vi)((__v8su)a >> n);
 }
 
 static ALWAYS_INLINE vi vi_shl(vi a, int n) {
-    return _mm256_sll_epi32(a, _mm_cvtsi32_si128(n));
+    return (vi)((__v8su)a << n);
 }
 
 static ALWAYS_INLINE vi vi_add(vi a, vi b) {
@@ -249,31 +253,48 @@ static ALWAYS_INLINE vi vi_add_pairs(vi sum, vi pairs) {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 
-/* start + the sum over g < groups of the four products in each lane of w[g] (unsigned bytes below
- * 2^bits) and x[4g..4g+3], x in [-127, 127].  Exact: a 16-bit lane takes two products per group,
- * and 8 groups of 4-bit weights (8 * 2 * 15 * 127 = 30480), 4 of 5-bit ones (31496) or 2 of 6-bit
- * ones (32004) stay below 32768 before they are widened. */
-static ALWAYS_INLINE vi vi_dot(vi start, const vi *w, const int8_t *x, int groups, int bits) {
-    const int fit = bits == 4 ? 8 : bits == 5 ? 4 : 2;
-    for (int g = 0; g < groups; g += fit) {
-        vi pairs = _mm256_maddubs_epi16(w[g], vi_quad(x + 4 * g));
-        for (int i = g + 1; i < g + fit; i++)
-            pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(w[i], vi_quad(x + 4 * i)));
-        start = vi_add_pairs(start, pairs);
-    }
-    return start;
+/* The products of `fit` groups in pairs, in 16-bit lanes that cannot overflow. */
+static ALWAYS_INLINE vi vi_pairs(const vi *w, const int8_t *x, int fit) {
+    vi pairs = _mm256_maddubs_epi16(w[0], vi_quad(x));
+    for (int i = 1; i < fit; i++)
+        pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(w[i], vi_quad(x + 4 * i)));
+    return pairs;
 }
 
-/* The same for 8 groups of signed bytes: |w| times x with the sign of w.  |w| <= 128 keeps the sum
- * of two products at 32512. */
-static ALWAYS_INLINE vi vi_dot_signed(const vi *w, const int8_t *x, int32_t x_sum) {
-    (void)x_sum;
-    vi sum = vi_set(0);
-    for (int g = 0; g < 8; g++) {
-        vi signed_x = _mm256_sign_epi8(vi_quad(x + 4 * g), w[g]);
-        sum = vi_add_pairs(sum, _mm256_maddubs_epi16(_mm256_abs_epi8(w[g]), signed_x));
-    }
-    return sum;
+/* dot[t][v] += the sum over g < groups of the four products in each lane of w[v][g] (unsigned bytes
+ * below 2^bits) and x[t][4g..4g+3] in [-127, 127], for all t < tokens.  Exact: a 16-bit lane takes
+ * two products per group, and 8 groups of 4-bit weights (8 * 2 * 15 * 127 = 30480), 4 of 5-bit ones
+ * (31496) or 2 of 6-bit ones (32004) stay below 32768 before they are widened. */
+static ALWAYS_INLINE void vi_dots(vi (*dot)[PANEL_VECTORS], const vi *const *w,
+                                  const int8_t *const *x, int groups, int tokens, int bits) {
+    const int fit = bits == 4 ? 8 : bits == 5 ? 4 : 2;
+    for (int t = 0; t < tokens; t++)
+        for (int v = 0; v < PANEL_VECTORS; v++)
+            for (int g = 0; g < groups; g += fit)
+                dot[t][v] = vi_add_pairs(dot[t][v], vi_pairs(w[v] + g, x[t] + 4 * g, fit));
+}
+
+/* The same for signed bytes in the form that vi_of_signed gives: |w| times x with the sign of w.
+ * |w| <= 128 keeps the sum of two products at 32512. */
+static ALWAYS_INLINE vi vi_of_signed(vi bytes) {
+    return bytes;
+}
+
+static ALWAYS_INLINE vi vi_dot_signed_start(int32_t minus_sum) {
+    (void)minus_sum;
+    return vi_set(0);
+}
+
+static ALWAYS_INLINE vi vi_signed_pairs(vi w, const int8_t *x) {
+    return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(vi_quad(x), w));
+}
+
+static ALWAYS_INLINE void vi_dots_signed(vi (*dot)[PANEL_VECTORS], const vi *const *w,
+                                         const int8_t *const *x, int groups, int tokens) {
+    for (int t = 0; t < tokens; t++)
+        for (int v = 0; v < PANEL_VECTORS; v++)
+            for (int g = 0; g < groups; g++)
+                dot[t][v] = vi_add_pairs(dot[t][v], vi_signed_pairs(w[v][g], x[t] + 4 * g));
 }
 
 #endif

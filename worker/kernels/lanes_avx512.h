@@ -14,12 +14,15 @@
 #include <stdint.h>
 #include <string.h>
 
-#define LANES       16
-#define LANES_ISA   "avx512-vnni"
-#define QUANT_TILE  8 // tokens per pass over a panel: 8 weight vectors + 8 sums of 32 registers
-#define ROWS_TOKENS 4 // tokens per pass over a group of rows
+#define LANES         16
+#define LANES_ISA     "avx512-vnni"
+#define PANEL_VECTORS 2 // vectors of rows in a panel: 16 of 32 registers hold a block's weights
+#define QUANT_GROUP   4 // tokens at once: 8 sums, for the latency of 4 and two instructions a cycle
+#define QUANT_TILE    64 // tokens per pass over a panel: 8 KiB of sums stay in L1
+#define ROWS_TOKENS   4  // tokens per pass over a group of rows
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#define NO_INLINE     __attribute__((noinline))
 
 typedef __m512 vf;
 typedef __m512i vi;
@@ -177,12 +180,13 @@ static ALWAYS_INLINE vi vi_or(vi a, vi b) {
     return _mm512_or_si512(a, b);
 }
 
+/* Shifts by a constant, without sign */
 static ALWAYS_INLINE vi vi_shr(vi a, int n) {
-    return _mm512_srl_epi32(a, _mm_cvtsi32_si128(n));
+    return (vi)((__v16su)a >> n);
 }
 
 static ALWAYS_INLINE vi vi_shl(vi a, int n) {
-    return _mm512_sll_epi32(a, _mm_cvtsi32_si128(n));
+    return (vi)((__v16su)a << n);
 }
 
 static ALWAYS_INLINE vi vi_add(vi a, vi b) {
@@ -223,22 +227,39 @@ static ALWAYS_INLINE vi vi_quad(const int8_t *x) {
     return _mm512_set1_epi32(four);
 }
 
-/* start + the sum over g < groups of the four products in each lane of w[g] (unsigned bytes below
- * 2^bits) and x[4g..4g+3].  Exact. */
-static ALWAYS_INLINE vi vi_dot(vi start, const vi *w, const int8_t *x, int groups, int bits) {
-    (void)bits; // 255 * 127 * 4 per step cannot overflow 32 bits
-    for (int g = 0; g < groups; g++) start = _mm512_dpbusd_epi32(start, w[g], vi_quad(x + 4 * g));
-    return start;
+/* dot[t][v] += the sum over g < groups of the four products in each lane of w[v][g] (unsigned bytes
+ * below 2^bits) and x[t][4g..4g+3], for all t < tokens.  Exact. */
+static ALWAYS_INLINE void vi_dots(vi (*dot)[PANEL_VECTORS], const vi *const *w,
+                                  const int8_t *const *x, int groups, int tokens, int bits) {
+    (void)bits; // 255 * 128 * 4 per step cannot overflow 32 bits
+    vi odd[PANEL_VECTORS];
+    for (int v = 0; v < PANEL_VECTORS; v++) odd[v] = vi_set(0);
+    for (int g = 0; g < groups; g++) {
+        for (int t = 0; t < tokens; t++) {
+            vi quad = vi_quad(x[t] + 4 * g);
+            for (int v = 0; v < PANEL_VECTORS; v++) {
+                vi *sum = tokens == 1 && g % 2 ? &odd[v] : &dot[t][v]; // a lone chain is cut in two
+                *sum = _mm512_dpbusd_epi32(*sum, w[v][g], quad);
+            }
+        }
+    }
+    if (tokens == 1)
+        for (int v = 0; v < PANEL_VECTORS; v++) dot[0][v] = vi_add(dot[0][v], odd[v]);
 }
 
-/* The same for 8 groups of signed bytes, x in [-127, 127] with the sum x_sum: the instruction wants
- * unsigned weights, so 128 is added to every weight and 128 * x_sum taken off. */
-static ALWAYS_INLINE vi vi_dot_signed(const vi *w, const int8_t *x, int32_t x_sum) {
-    const vi bias = _mm512_set1_epi8(-128);
-    vi sum = vi_set(-128 * x_sum);
-    for (int g = 0; g < 8; g++)
-        sum = _mm512_dpbusd_epi32(sum, _mm512_xor_si512(w[g], bias), vi_quad(x + 4 * g));
-    return sum;
+/* The same for signed bytes in the form that vi_of_signed gives.  The instruction wants unsigned
+ * weights: 128 is added to every weight, and the sums begin at -128 times that of x. */
+static ALWAYS_INLINE vi vi_of_signed(vi bytes) {
+    return _mm512_xor_si512(bytes, _mm512_set1_epi8(-128));
+}
+
+static ALWAYS_INLINE vi vi_dot_signed_start(int32_t minus_sum) {
+    return vi_shl(vi_set(minus_sum), 7);
+}
+
+static ALWAYS_INLINE void vi_dots_signed(vi (*dot)[PANEL_VECTORS], const vi *const *w,
+                                         const int8_t *const *x, int groups, int tokens) {
+    vi_dots(dot, w, x, groups, tokens, 8);
 }
 
 #endif

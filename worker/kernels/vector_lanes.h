@@ -16,11 +16,10 @@
 
 /* ---- quantisation of activations ----------------------------------------------------------- */
 
-/* 32 floats to block `at` of `out`. */
-static ALWAYS_INLINE void quantize_block(struct act_rows *out, size_t at, const float *x) {
-    int8_t *q = out->q + at * ACT_BLOCK;
+/* Hot: every input of a quantised matrix comes through here. */
+static ALWAYS_INLINE void quantize_block(struct act_block *out, const float *x) {
     const vi magnitude = vi_set(INT32_MAX);
-    vi greatest = vi_set(0), sum = vi_set(0), low = vi_set(0);
+    vi greatest = vi_set(0), sum[2] = {vi_set(0), vi_set(0)};
 
     /* Bit patterns of magnitudes are ordered as integers: finite < infinity < NaN. */
     for (int i = 0; i < ACT_BLOCK; i += LANES)
@@ -29,32 +28,32 @@ static ALWAYS_INLINE void quantize_block(struct act_rows *out, size_t at, const 
     float scale;
     memcpy(&scale, &bits, sizeof scale);
     scale /= 127.0f;
-    out->scale[at] = scale;
     if (!(scale > 0 && scale <= FLT_MAX)) { // all zero, or not finite: see kernels.h
-        memset(q, 0, ACT_BLOCK);
-        out->sum[at] = out->low[at] = 0;
+        *out = (struct act_block){.scale = scale};
         return;
     }
     for (int i = 0; i < ACT_BLOCK; i += LANES) {
         vf v = vf_div(vf_load(x + i), vf_set(scale));
         vi whole = vi_of_vf(vf_min(vf_max(v, vf_set(-127.0f)), vf_set(127.0f)));
-        vi_store_i8(q + i, whole);
-        sum = vi_add(sum, whole);
-        if (i + LANES <= ACT_BLOCK / 2) low = sum;
+        vi_store_i8(out->q + i, whole);
+        const int half = i / (ACT_BLOCK / 2);
+        sum[half] = vi_add(sum[half], whole);
     }
-    out->sum[at] = vi_sum(sum);
-    out->low[at] = vi_sum(low);
+    out->scale = scale;
+    out->minus_halves[0] = -vi_sum(sum[0]);
+    out->minus_halves[1] = -vi_sum(sum[1]);
+    out->minus_sum = out->minus_halves[0] + out->minus_halves[1];
 }
 
 static void quantize_row(struct act_rows *out, size_t token, const float *x, size_t n) {
-    const size_t blocks = out->cols / ACT_BLOCK;
-    size_t at = token * blocks, k = 0;
+    struct act_block *block = act_rows_block(out, token, 0);
+    size_t k = 0;
 
-    for (; k + ACT_BLOCK <= n; k += ACT_BLOCK) quantize_block(out, at++, x + k);
-    for (; at < (token + 1) * blocks; k += ACT_BLOCK) {
+    for (; k + ACT_BLOCK <= n; k += ACT_BLOCK, block += out->stride) quantize_block(block, x + k);
+    for (; k < out->cols; k += ACT_BLOCK, block += out->stride) {
         float padded[ACT_BLOCK] = {0};
         if (k < n) memcpy(padded, x + k, (n - k) * sizeof *x);
-        quantize_block(out, at++, padded);
+        quantize_block(block, padded);
     }
 }
 

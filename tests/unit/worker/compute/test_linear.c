@@ -11,6 +11,7 @@
 
 #include <math.h>
 #include <omp.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "common/mem.h"
@@ -19,7 +20,7 @@
 
 #define MAX_ROWS   37
 #define MAX_COLS   768
-#define MAX_TOKENS 40
+#define MAX_TOKENS 70
 
 static const enum dtype types[] = {DTYPE_F32,  DTYPE_F16,  DTYPE_BF16, DTYPE_Q8_0,
                                    DTYPE_Q4_0, DTYPE_Q4_1, DTYPE_Q5_0, DTYPE_Q5_1,
@@ -52,9 +53,14 @@ static struct matrix make_matrix(const struct kernels *k, enum dtype type, size_
     return m;
 }
 
-/* Rounding the input to 8 bits moves each product by at most max|x| / 254 * |w|, at random; the
- * finer types round twice. */
-static void expect_product(const struct matrix *m, size_t tokens, const float *bias) {
+static void apply(struct linear *l, float *to, const struct matrix *m, const float *bias,
+                  bool fine) {
+    linear_apply(l, &(struct linear_product){.y = to, .w = m, .bias = bias, .fine = fine}, 1);
+}
+
+/* Rounding the input to 8 bits moves each product by at most max|x| / 254 * |w|, at random; a fine
+ * product of the finer types rounds twice. */
+static void expect_product(const struct matrix *m, size_t tokens, const float *bias, bool fine) {
     size_t n = m->own_end - m->own_begin;
     for (size_t t = 0; t < tokens; t++) {
         for (size_t r = 0; r < m->rows; r++) {
@@ -64,8 +70,8 @@ static void expect_product(const struct matrix *m, size_t tokens, const float *b
                 want += w * (double)x[t * n + c];
                 norm += w * w;
             }
-            bool coarse =
-                dtype_info(m->type)->quantized && m->type != DTYPE_Q8_0 && m->type != DTYPE_Q6_K;
+            bool twice = fine && (m->type == DTYPE_Q8_0 || m->type == DTYPE_Q6_K);
+            bool coarse = dtype_info(m->type)->quantized && !twice;
             double tolerance = (coarse ? 0.02 : 1e-4) * sqrt(norm) + 2e-5;
             double got = (double)y[t * m->rows + r];
             if (!(fabs(got - want) <= tolerance))
@@ -75,27 +81,32 @@ static void expect_product(const struct matrix *m, size_t tokens, const float *b
     }
 }
 
-static void check_matrix(const struct kernels *k, struct matrix *m, size_t tokens) {
+static void check_product(const struct kernels *k, struct matrix *m, size_t tokens, bool fine) {
     struct linear *l;
     float bias[MAX_ROWS];
     for (size_t i = 0; i < MAX_TOKENS * MAX_COLS; i++) x[i] = next_value();
     for (size_t i = 0; i < MAX_ROWS; i++) bias[i] = next_value();
     omp_set_num_threads(2);
-    assert_int_equal(linear_create(&l, k, MAX_COLS, MAX_ROWS, MAX_TOKENS), ERR_OK);
+    assert_int_equal(linear_create(&l, k, MAX_COLS, MAX_TOKENS), ERR_OK);
     linear_set_input(l, x, m->own_end - m->own_begin, tokens);
-    linear_apply(l, y, m, NULL);
-    expect_product(m, tokens, NULL);
-    linear_apply(l, y, m, bias);
-    expect_product(m, tokens, bias);
+    apply(l, y, m, NULL, fine);
+    expect_product(m, tokens, NULL, fine);
+    apply(l, y, m, bias, fine);
+    expect_product(m, tokens, bias, fine);
     if (dtype_info(m->type)->quantized) { // each token alone, one thread: the same bits
         omp_set_num_threads(1);
         for (size_t t = 0; t < tokens; t++) {
             linear_set_input(l, x + t * (m->own_end - m->own_begin), m->own_end - m->own_begin, 1);
-            linear_apply(l, again + t * m->rows, m, bias);
+            apply(l, again + t * m->rows, m, bias, fine);
         }
         assert_memory_equal(again, y, tokens * m->rows * sizeof *y);
     }
     linear_free(l);
+}
+
+static void check_matrix(const struct kernels *k, struct matrix *m, size_t tokens) {
+    check_product(k, m, tokens, false);
+    check_product(k, m, tokens, true);
 }
 
 static void for_each_type(void (*check)(const struct kernels *k, enum dtype type)) {
@@ -107,7 +118,7 @@ static void for_each_type(void (*check)(const struct kernels *k, enum dtype type
 }
 
 static void check_plain(const struct kernels *k, enum dtype type) {
-    static const size_t tokens[] = {1, 3, 15, 16, 40};
+    static const size_t tokens[] = {1, 3, 15, 32, 33, 70};
     struct matrix m = make_matrix(k, type, MAX_ROWS, 256);
     for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) check_matrix(k, &m, tokens[i]);
     mem_unmap(m.packed, m.packed_bytes);
@@ -138,13 +149,13 @@ static void check_empty(const struct kernels *k, enum dtype type) {
     struct matrix no_rows = {.kernel = &k->matmul[type], .type = type, .cols = 256, .own_end = 256};
     struct matrix no_cols = {.kernel = &k->matmul[type], .type = type, .rows = 7};
     struct linear *l;
-    assert_int_equal(linear_create(&l, k, MAX_COLS, MAX_ROWS, MAX_TOKENS), ERR_OK);
+    assert_int_equal(linear_create(&l, k, MAX_COLS, MAX_TOKENS), ERR_OK);
     linear_set_input(l, x, 256, 2);
     y[0] = 42;
-    linear_apply(l, y, &no_rows, NULL);
+    apply(l, y, &no_rows, NULL, true);
     assert_true(y[0] == 42);
     linear_set_input(l, x, 0, 20);
-    linear_apply(l, y, &no_cols, NULL);
+    apply(l, y, &no_cols, NULL, true);
     for (size_t i = 0; i < 20 * 7; i++) assert_true(y[i] == 0);
     linear_free(l);
 }
@@ -162,17 +173,42 @@ static void test_input_is_shared_only_where_it_fits(void **unused) {
     struct linear *l;
     struct matrix m = make_matrix(k, DTYPE_Q8_0, 3, 64);
     m.own_begin = 16, m.own_end = 48;
-    assert_int_equal(linear_create(&l, k, MAX_COLS, MAX_ROWS, MAX_TOKENS), ERR_OK);
+    assert_int_equal(linear_create(&l, k, MAX_COLS, MAX_TOKENS), ERR_OK);
     linear_set_input(l, x, 32, 1);
-    linear_apply(l, narrow, &m, NULL);
+    apply(l, narrow, &m, NULL, true);
     struct matrix shifted = m;
     shifted.own_begin = 32, shifted.own_end = 64;
-    linear_apply(l, wide, &shifted, NULL);
+    apply(l, wide, &shifted, NULL, true);
     assert_memory_not_equal(narrow, wide, 3 * sizeof *wide);
-    linear_apply(l, wide, &m, NULL);
+    apply(l, wide, &m, NULL, true);
     assert_memory_equal(narrow, wide, 3 * sizeof *wide);
     linear_free(l);
     mem_unmap(m.packed, m.packed_bytes);
+}
+
+/* Q, K and V of one input in one call: as each by itself, fine and coarse side by side. */
+static void test_together(void **unused) {
+    (void)unused;
+    static float q[5 * 37], kv[2][5 * 9], alone[5 * 37];
+    static const enum dtype kinds[] = {DTYPE_Q4_0, DTYPE_Q8_0, DTYPE_F16};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        const struct kernels *k = kernels_by_name("reference");
+        struct linear *l;
+        struct matrix a = make_matrix(k, kinds[i], 37, 96), b = make_matrix(k, DTYPE_Q8_0, 9, 96);
+        struct linear_product three[] = {
+            {.y = q, .w = &a}, {.y = kv[0], .w = &b, .fine = true}, {.y = kv[1], .w = &b}};
+        assert_int_equal(linear_create(&l, k, MAX_COLS, MAX_TOKENS), ERR_OK);
+        linear_set_input(l, x, 96, 5);
+        linear_apply(l, three, 3);
+        for (size_t p = 0; p < 3; p++) {
+            linear_set_input(l, x, 96, 5);
+            apply(l, alone, three[p].w, NULL, three[p].fine);
+            assert_memory_equal(alone, three[p].y, 5 * three[p].w->rows * sizeof *alone);
+        }
+        linear_free(l);
+        mem_unmap(a.packed, a.packed_bytes);
+        mem_unmap(b.packed, b.packed_bytes);
+    }
 }
 
 int main(void) {
@@ -180,6 +216,7 @@ int main(void) {
         cmocka_unit_test(test_plain),
         cmocka_unit_test(test_masked_columns),
         cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_together),
         cmocka_unit_test(test_input_is_shared_only_where_it_fits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
