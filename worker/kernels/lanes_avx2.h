@@ -2,10 +2,10 @@
 /* lanes_avx2.h: the vocabulary of the lane templates in AVX2, FMA and F16C.
  *
  * The same names as in lanes_avx512.h, 8 lanes wide: vf is a vector of f32, vi one of 32-bit words
- * (or of four bytes per word).  A template (quant_lanes.h, rows_lanes.h, vector_lanes.h) is written
- * once in these words and compiled once per instruction set; only a file that is compiled with the
- * flags of this set may include this header.  `_n` reads or writes the first n lanes only, never a
- * byte beyond, and reads the others as 0.  Any thread, Local. */
+ * (or of four bytes per word).  A template (quant_lanes.h, float_lanes.h, vector_lanes.h) is
+ * written once in these words and compiled once per instruction set; only a file that is compiled
+ * with the flags of this set may include this header.  `_n` reads or writes the first n lanes only,
+ * never a byte beyond, and reads the others as 0.  Any thread, Local. */
 #ifndef WORKER_KERNELS_LANES_AVX2_H
 #define WORKER_KERNELS_LANES_AVX2_H
 
@@ -20,6 +20,10 @@
 #define QUANT_GROUP   2  // tokens at once
 #define QUANT_TILE    64 // tokens per pass over a panel: 2 KiB of sums stay in L1
 #define ROWS_TOKENS   2  // tokens per pass over a group of rows
+
+#define FLOAT_VECTORS        3 // of rows in a panel of floats: 3 chains for one token
+#define FLOAT_TOKENS         4 // per pass over it: 12 sums, 3 weights and an activation of 16
+#define FLOAT_EACH_TOKENS(X) X(1) X(2) X(3) X(4)
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define NO_INLINE     __attribute__((noinline))

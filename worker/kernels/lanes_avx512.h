@@ -2,10 +2,10 @@
 /* lanes_avx512.h: the vocabulary of the lane templates in AVX-512 F, BW, VL, DQ and VNNI.
  *
  * The same names as in lanes_avx2.h, 16 lanes wide: vf is a vector of f32, vi one of 32-bit words
- * (or of four bytes per word).  A template (quant_lanes.h, rows_lanes.h, vector_lanes.h) is written
- * once in these words and compiled once per instruction set; only a file that is compiled with the
- * flags of this set may include this header.  `_n` reads or writes the first n lanes only, never a
- * byte beyond, and reads the others as 0.  Any thread, Local. */
+ * (or of four bytes per word).  A template (quant_lanes.h, float_lanes.h, vector_lanes.h) is
+ * written once in these words and compiled once per instruction set; only a file that is compiled
+ * with the flags of this set may include this header.  `_n` reads or writes the first n lanes only,
+ * never a byte beyond, and reads the others as 0.  Any thread, Local. */
 #ifndef WORKER_KERNELS_LANES_AVX512_H
 #define WORKER_KERNELS_LANES_AVX512_H
 
@@ -20,6 +20,10 @@
 #define QUANT_GROUP   4 // tokens at once: 8 sums, for the latency of 4 and two instructions a cycle
 #define QUANT_TILE    64 // tokens per pass over a panel: 8 KiB of sums stay in L1
 #define ROWS_TOKENS   4  // tokens per pass over a group of rows
+
+#define FLOAT_VECTORS        2  // of rows in a panel of floats
+#define FLOAT_TOKENS         12 // per pass over it: 24 sums and 2 weights of 32 registers
+#define FLOAT_EACH_TOKENS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define NO_INLINE     __attribute__((noinline))

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-/* rows_lanes.h: F32, F16 and BF16 rows times f32 vectors, a template over lanes_*.h.
+/* rows_lanes.h: elements of F32, F16 and BF16 as vectors, and rows of them times f32 vectors, a
+ * template over lanes_*.h.
  *
- * Included once by the _vec.c file of each instruction set, after its vocabulary.  These matrices
- * stay as in the file, row after row: prefill hands tiles of them to BLAS, and a row is ready for
- * the embedding look-up.  The lanes run along k, so a row's sum is LANES partial sums, each adding
- * its k in ascending order, put together by vf_sum: the same for every tile, whatever stands beside
- * it.  Four rows share the loads of a token.  The keys of the KV cache are rows as well.
+ * Included once by the _vec.c file of each instruction set, after its vocabulary.  The rows are the
+ * keys of the KV cache, one after the other.  The lanes run along k, so a row's sum is LANES
+ * partial sums, each adding its k in ascending order, put together by vf_sum: the same for every
+ * tile, whatever stands beside it.  Four rows share the loads of a token.
  *
  * The element type is a constant in always-inline functions, as in quant_lanes.h. */
 #ifndef WORKER_KERNELS_ROWS_LANES_H
@@ -87,48 +87,6 @@ static ALWAYS_INLINE void rows_matmul(enum dtype type, float *y, size_t ldy, con
         for (size_t t = 0; t < tokens; t++)
             rows_tile(type, y + t * ldy + r, ldy, row, cols, x + t * ldx, ldx, 1, 1);
     }
-}
-
-/* ---- the entry functions of a type --------------------------------------------------------- */
-
-#define ROWS_FUNCTIONS(type, name)                                                                 \
-    static size_t name##_packed_bytes(size_t rows, size_t cols) {                                  \
-        return rows * cols * element_bytes(type);                                                  \
-    }                                                                                              \
-    static void name##_pack_row(void *packed, size_t rows, size_t cols, size_t row,                \
-                                const void *src) {                                                 \
-        (void)rows;                                                                                \
-        memcpy((char *)packed + row * cols * element_bytes(type), src,                             \
-               cols * element_bytes(type));                                                        \
-    }                                                                                              \
-    static void name##_unpack_row(const void *packed, size_t rows, size_t cols, size_t row,        \
-                                  float *dst) {                                                    \
-        (void)rows;                                                                                \
-        convert_elements(type, dst, element_at(type, packed, row *cols), cols);                    \
-    }                                                                                              \
-    static void name##_matmul(float *y, size_t ldy, const void *packed, size_t rows, size_t cols,  \
-                              size_t row_begin, size_t row_end, const float *x, size_t ldx,        \
-                              size_t tokens) {                                                     \
-        (void)rows;                                                                                \
-        rows_matmul(type, y + row_begin, ldy, element_at(type, packed, row_begin * cols),          \
-                    row_end - row_begin, cols, x, ldx, tokens);                                    \
-    }
-
-#define ROWS_KERNEL(dtype_, name)                                                                  \
-    {                                                                                              \
-        .type = (dtype_), .panel_rows = ROW_GROUP, .packed_bytes = name##_packed_bytes,            \
-        .pack_row = name##_pack_row, .unpack_row = name##_unpack_row, .matmul_f = name##_matmul    \
-    }
-
-ROWS_FUNCTIONS(DTYPE_F32, f32)
-ROWS_FUNCTIONS(DTYPE_F16, f16)
-ROWS_FUNCTIONS(DTYPE_BF16, bf16)
-
-/* Puts the float types of this instruction set into a table. */
-static void rows_fill(struct kernels *k) {
-    k->matmul[DTYPE_F32] = (struct matmul_kernel)ROWS_KERNEL(DTYPE_F32, f32);
-    k->matmul[DTYPE_F16] = (struct matmul_kernel)ROWS_KERNEL(DTYPE_F16, f16);
-    k->matmul[DTYPE_BF16] = (struct matmul_kernel)ROWS_KERNEL(DTYPE_BF16, bf16);
 }
 
 #endif
