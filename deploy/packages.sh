@@ -3,7 +3,7 @@
 #
 #   ensure_packages NAME…      as root, or with sudo
 
-BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config libopenmpi-dev openmpi-bin libopenblas-openmp-dev
+BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config libopenmpi-dev openmpi-bin
     libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libuv1-dev node-llhttp libjansson-dev libpcre2-dev
     libinih-dev libhwloc-dev)
 DEMO_PACKAGES=(curl jq)

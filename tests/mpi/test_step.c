@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* test_step.c: what a step promises, on as many ranks as mpirun starts.
  *
- * Quantised models give the same bits however a prompt is cut, whatever else is in the batch and
- * with any number of threads; sampled tokens follow the model's distribution exactly, from
+ * Models of every kind give the same bits however a prompt is cut, whatever else is in the batch
+ * and with any number of threads; sampled tokens follow the model's distribution exactly, from
  * candidates or from whole rows; edits, targets and alternatives agree with each other; a batch
  * from outside that does not fit is refused; ranks that drift apart are found. */
 
@@ -250,7 +250,7 @@ static void expect_distribution(const struct batch_output *o, double top_p,
            chi_square, TOP);
 }
 
-static void test_sampling(const struct rig *r, bool quantized) {
+static void test_sampling(const struct rig *r) {
     static int32_t tokens[DRAWS], again[DRAWS];
     static struct top_entry top[TOP];
     struct step_runner *runner = make_runner(r, 1);
@@ -270,7 +270,7 @@ static void test_sampling(const struct rig *r, bool quantized) {
     if (r->rank == 0) expect_distribution(&best, (double)sampling.top_p, tokens);
 
     /* A choice alone in its step gets the token that it gets among 64. */
-    for (uint32_t i = 0; quantized && i < 20; i++) {
+    for (uint32_t i = 0; i < 20; i++) {
         s = chunk(PROMPT - 1, 1, blocks);
         s.sample = true;
         s.sampling = (struct sampling){.temperature = 1, .top_p = 1, .seed = 5, .choice = i};
@@ -387,7 +387,7 @@ static void test_check_ranks(struct rig *r) {
     r->kernels = sound;
 }
 
-static void check_model(struct comm *c, const struct fixture_options *fixture, bool quantized) {
+static void check_model(struct comm *c, const struct fixture_options *fixture) {
     struct fixture_file f;
     struct rig r;
     char path[512];
@@ -395,10 +395,10 @@ static void check_model(struct comm *c, const struct fixture_options *fixture, b
     rig_open(&r, c, path, &(struct rig_options){.ffn_unit = 4, .skewed = true});
     rig_load(&r);
     make_prompt(&r);
-    if (quantized) test_same_bits(&r);
+    test_same_bits(&r);
     test_outputs(&r);
     test_everything_banned(&r);
-    test_sampling(&r, quantized);
+    test_sampling(&r);
     test_refusals(&r);
     test_check_ranks(&r);
     rig_close(&r);
@@ -408,23 +408,17 @@ static void check_model(struct comm *c, const struct fixture_options *fixture, b
 int main(int argc, char **argv) {
     struct comm *c;
     if (comm_init(&c, &argc, &argv) != ERR_OK) return 1;
-    check_model(c,
-                &(struct fixture_options){
-                    .heads = 8, .kv_heads = 2, .vocab = 1000, .type = "Q4_K_M", .seed = 7},
-                true);
-    check_model(c,
-                &(struct fixture_options){.arch = "qwen2",
-                                          .heads = 8,
-                                          .kv_heads = 8,
-                                          .vocab = 1500,
-                                          .type = "Q8_0",
-                                          .tied = true,
-                                          .seed = 8},
-                true);
-    check_model(c,
-                &(struct fixture_options){
-                    .heads = 8, .kv_heads = 4, .vocab = 800, .type = "BF16", .seed = 9},
-                false);
+    check_model(c, &(struct fixture_options){
+                       .heads = 8, .kv_heads = 2, .vocab = 1000, .type = "Q4_K_M", .seed = 7});
+    check_model(c, &(struct fixture_options){.arch = "qwen2",
+                                             .heads = 8,
+                                             .kv_heads = 8,
+                                             .vocab = 1500,
+                                             .type = "Q8_0",
+                                             .tied = true,
+                                             .seed = 8});
+    check_model(c, &(struct fixture_options){
+                       .heads = 8, .kv_heads = 4, .vocab = 800, .type = "BF16", .seed = 9});
     comm_finalize(c);
     return 0;
 }
