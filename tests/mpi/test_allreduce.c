@@ -46,12 +46,16 @@ static void sum_and_check(struct comm *c, struct allreduce *a, size_t n, float *
     }
 }
 
-static void test_tree(struct comm *c, size_t small_floats) {
+static void test_tree(struct comm *c, enum allreduce_way way) {
     static const size_t lengths[] = {1, 7, 256, 4096, 4097, MAX_FLOATS};
     struct allreduce *a;
     EXPECT(comm_rank(c), allreduce_create(&a, c, MAX_FLOATS, false) == ERR_OK, "%s",
            error_message());
-    allreduce_set_small_limit(a, small_floats);
+    if (!allreduce_way_possible(a, way)) {
+        allreduce_free(a);
+        return;
+    }
+    allreduce_set_way(a, way);
     float *x = mem_zalloc_array(MAX_FLOATS, sizeof *x);
     uint64_t bytes = 0;
     for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
@@ -87,9 +91,8 @@ static void test_mpi(struct comm *c) {
 int main(int argc, char **argv) {
     struct comm *c;
     if (comm_init(&c, &argc, &argv) != ERR_OK) return 1;
-    test_tree(c, 4096);       // as it is used
-    test_tree(c, 0);          // everything the large way
-    test_tree(c, MAX_FLOATS); // everything the small way
+    for (int way = 0; way < ALLREDUCE_N_WAYS; way++)
+        if (way != ALLREDUCE_WAY_MPI) test_tree(c, (enum allreduce_way)way);
     test_mpi(c);
     comm_finalize(c);
     return 0;

@@ -8,10 +8,10 @@
  *      N = 5                 sum(a, b) = sum(a, mid) + sum(mid, b),  mid = a + (b - a + 1) / 2
  *             ( + )
  *            /     \
- *         ( + )   ( + )      small: every rank gathers all N vectors and adds them itself;
- *         /   \   /   \             one trip, N times the data
- *      ( + )   2 3     4     large: rank r gathers all pieces of part r of the vector, adds them,
- *      /   \                        and the sums are gathered; two trips, twice the data
+ *         ( + )   ( + )      gather:  every rank gathers all N vectors and adds them itself;
+ *         /   \   /   \               one trip, N times the data
+ *      ( + )   2 3     4     scatter: rank r gathers all pieces of part r of the vector, adds them,
+ *      /   \                          and the sums are gathered; two trips, twice the data
  *     0     1
  */
 
@@ -20,20 +20,21 @@
 #include <limits.h>
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/mem.h"
 #include "worker/job/comm_internal.h"
 
-#define SMALL_FLOATS   ((size_t)4096)    // default of the small way: 16 KiB
+#define GATHER_FLOATS  ((size_t)4096)    // gathered at once; longer vectors are scattered
 #define TREE_FLOATS    ((size_t)512)     // added at once; the pieces of so many stay in cache
 #define PART_ALIGN     ((size_t)16)      // parts begin on cache lines
 #define THREADS_FLOATS ((size_t)1 << 16) // shorter sums are not worth waking the team
 
 struct allreduce {
     struct comm *comm;
-    size_t max_floats, small_floats;
-    bool use_mpi;
-    float *gathered;                // [size, small_floats] or [size, part], whichever is larger
-    int *counts, *begins;           // [size] the parts of a large vector
+    size_t max_floats;
+    enum allreduce_way way;         // asked for
+    float *gathered;                // [size, GATHER_FLOATS] or [size, part], whichever is larger
+    int *counts, *begins;           // [size] the parts of a scattered vector
     int *recv_counts, *recv_begins; // [size] pieces of this rank's part in `gathered`
     uint64_t calls, bytes;
 };
@@ -45,14 +46,6 @@ static size_t part_floats(const struct allreduce *a, size_t n) {
     return (part + PART_ALIGN - 1) / PART_ALIGN * PART_ALIGN;
 }
 
-static void resize(struct allreduce *a, size_t small_floats) {
-    size_t part = part_floats(a, a->max_floats);
-    a->small_floats = small_floats < a->max_floats ? small_floats : a->max_floats;
-    size_t most = part > a->small_floats ? part : a->small_floats;
-    mem_free(a->gathered);
-    a->gathered = mem_zalloc_array((size_t)comm_size(a->comm) * most, sizeof(float));
-}
-
 err allreduce_create(struct allreduce **out, struct comm *c, size_t max_floats, bool use_mpi) {
     if (max_floats > INT_MAX / 2)
         return FAIL(ERR_PLAN,
@@ -61,12 +54,16 @@ err allreduce_create(struct allreduce **out, struct comm *c, size_t max_floats, 
                     max_floats, INT_MAX / 2);
     struct allreduce *a = mem_zalloc(sizeof *a);
     size_t size = (size_t)comm_size(c);
-    *a = (struct allreduce){.comm = c, .max_floats = max_floats, .use_mpi = use_mpi};
+    *a = (struct allreduce){.comm = c,
+                            .max_floats = max_floats,
+                            .way = use_mpi ? ALLREDUCE_WAY_MPI : ALLREDUCE_WAY_AUTO};
     a->counts = mem_zalloc_array(size, sizeof *a->counts);
     a->begins = mem_zalloc_array(size, sizeof *a->begins);
     a->recv_counts = mem_zalloc_array(size, sizeof *a->recv_counts);
     a->recv_begins = mem_zalloc_array(size, sizeof *a->recv_begins);
-    if (size > 1 && !use_mpi) resize(a, SMALL_FLOATS);
+    size_t part = part_floats(a, max_floats);
+    size_t most = part > GATHER_FLOATS ? part : GATHER_FLOATS;
+    if (size > 1) a->gathered = mem_zalloc_array(size * most, sizeof(float));
     *out = a;
     return ERR_OK;
 }
@@ -81,8 +78,28 @@ void allreduce_free(struct allreduce *a) {
     mem_free(a);
 }
 
-void allreduce_set_small_limit(struct allreduce *a, size_t floats) {
-    if (comm_size(a->comm) > 1 && !a->use_mpi) resize(a, floats);
+/* ---- which way ---- */
+
+const char *allreduce_way_name(enum allreduce_way way) {
+    static const char *const names[ALLREDUCE_N_WAYS] = {[ALLREDUCE_WAY_AUTO] = "auto",
+                                                        [ALLREDUCE_WAY_GATHER] = "gather",
+                                                        [ALLREDUCE_WAY_SCATTER] = "scatter",
+                                                        [ALLREDUCE_WAY_MPI] = "mpi"};
+    return names[way];
+}
+
+bool allreduce_way_possible(const struct allreduce *a, enum allreduce_way way) {
+    return way == ALLREDUCE_WAY_AUTO || comm_size(a->comm) > 1;
+}
+
+void allreduce_set_way(struct allreduce *a, enum allreduce_way way) {
+    CHECK(allreduce_way_possible(a, way));
+    a->way = way;
+}
+
+enum allreduce_way allreduce_way_for(const struct allreduce *a, size_t n) {
+    if (a->way != ALLREDUCE_WAY_AUTO) return a->way;
+    return n <= GATHER_FLOATS ? ALLREDUCE_WAY_GATHER : ALLREDUCE_WAY_SCATTER;
 }
 
 /* ---- adding ---- */
@@ -115,17 +132,20 @@ static void add_pieces(const struct allreduce *a, float *dst, size_t stride, siz
     }
 }
 
-/* ---- the two ways ---- */
+/* ---- the ways ---- */
 
-static void sum_small(struct allreduce *a, float *x, size_t n) {
-    MPI_Request request;
-    MPI_Iallgather(x, (int)n, MPI_FLOAT, a->gathered, (int)n, MPI_FLOAT, comm__world(a->comm),
-                   &request);
-    comm__wait(a->comm, &request, 1);
-    add_pieces(a, x, n, n);
+static void sum_gather(struct allreduce *a, float *x, size_t n) {
+    for (size_t at = 0; at < n; at += GATHER_FLOATS) {
+        size_t some = n - at < GATHER_FLOATS ? n - at : GATHER_FLOATS;
+        MPI_Request request;
+        MPI_Iallgather(x + at, (int)some, MPI_FLOAT, a->gathered, (int)some, MPI_FLOAT,
+                       comm__world(a->comm), &request);
+        comm__wait(a->comm, &request, 1);
+        add_pieces(a, x + at, some, some);
+    }
 }
 
-static void sum_large(struct allreduce *a, float *x, size_t n) {
+static void sum_scatter(struct allreduce *a, float *x, size_t n) {
     size_t size = (size_t)comm_size(a->comm), rank = (size_t)comm_rank(a->comm);
     size_t part = part_floats(a, n);
     for (size_t r = 0; r < size; r++) {
@@ -149,20 +169,24 @@ static void sum_large(struct allreduce *a, float *x, size_t n) {
     comm__wait(a->comm, &request, 1);
 }
 
+static void sum_mpi(struct allreduce *a, float *x, size_t n) {
+    MPI_Request request;
+    MPI_Iallreduce(MPI_IN_PLACE, x, (int)n, MPI_FLOAT, MPI_SUM, comm__world(a->comm), &request);
+    comm__wait(a->comm, &request, 1);
+}
+
 void allreduce_sum(struct allreduce *a, float *x, size_t n) {
+    static void (*const sum_by[ALLREDUCE_N_WAYS])(struct allreduce *, float *,
+                                                  size_t) = {[ALLREDUCE_WAY_GATHER] = sum_gather,
+                                                             [ALLREDUCE_WAY_SCATTER] = sum_scatter,
+                                                             [ALLREDUCE_WAY_MPI] = sum_mpi};
     CHECK(n <= a->max_floats);
     a->calls++;
     a->bytes += n * sizeof *x;
     if (comm_size(a->comm) == 1 || n == 0) return;
-    if (a->use_mpi) {
-        MPI_Request request;
-        MPI_Iallreduce(MPI_IN_PLACE, x, (int)n, MPI_FLOAT, MPI_SUM, comm__world(a->comm), &request);
-        comm__wait(a->comm, &request, 1);
-    } else if (n <= a->small_floats) {
-        sum_small(a, x, n);
-    } else {
-        sum_large(a, x, n);
-    }
+    uint64_t begin_ns = clock_ns(), waited_ns = comm_wait_ns(a->comm);
+    sum_by[allreduce_way_for(a, n)](a, x, n);
+    comm__add_wire_ns(a->comm, clock_ns() - begin_ns - (comm_wait_ns(a->comm) - waited_ns));
 }
 
 uint64_t allreduce_calls(const struct allreduce *a) {

@@ -2,8 +2,7 @@
  *
  * Floating-point addition is not associative; every algorithm here adds the N pieces of an element
  * in the same balanced binary tree over ranks, so the result does not depend on the message's size,
- * its position in the batch or the algorithm.  Small vectors: all-gather, everybody adds.  Large:
- * reduce-scatter (owners collect all N pieces) and all-gather.  Main thread. */
+ * its position in the batch or the way the numbers travel.  Main thread. */
 // SPDX-License-Identifier: MIT
 #ifndef WORKER_ALLREDUCE_H
 #define WORKER_ALLREDUCE_H
@@ -16,14 +15,29 @@
 
 struct allreduce;
 
+/* How the numbers travel.  All ways but ALLREDUCE_WAY_MPI give the same bits. */
+enum allreduce_way {
+    ALLREDUCE_WAY_AUTO,    // by a table of sizes and numbers of ranks
+    ALLREDUCE_WAY_GATHER,  // all-gather: everybody adds everything
+    ALLREDUCE_WAY_SCATTER, // reduce-scatter, all-gather: rank r adds part r
+    ALLREDUCE_WAY_MPI,     // MPI_Allreduce
+    ALLREDUCE_N_WAYS
+};
+
 /* max_floats: the largest vector that will be reduced; buffers are made here, none later.
- * use_mpi: MPI_Allreduce instead (gives up bit-identity across sizes).  Local. */
+ * use_mpi: ALLREDUCE_WAY_MPI from the beginning.  Local. */
 MUST_USE err allreduce_create(struct allreduce **out, struct comm *c, size_t max_floats,
                               bool use_mpi);
 void allreduce_free(struct allreduce *a);
-/* Vectors of up to `floats` go the small way from now on (default 4096).  Equal on all ranks; takes
- * size * floats of memory.  For measuring and for tests.  Local. */
-void allreduce_set_small_limit(struct allreduce *a, size_t floats);
+/* Every sum goes this way from now on; equal on all ranks and possible here.  For measuring and for
+ * tests.  Local. */
+void allreduce_set_way(struct allreduce *a, enum allreduce_way way);
+/* Can these ranks go this way?  The same answer on all of them.  Local. */
+bool allreduce_way_possible(const struct allreduce *a, enum allreduce_way way);
+/* The way that a sum of n floats takes now.  Local. */
+enum allreduce_way allreduce_way_for(const struct allreduce *a, size_t n);
+/* "gather", "scatter", …: one word.  Any thread. */
+const char *allreduce_way_name(enum allreduce_way way);
 /* x[n] becomes the sum over ranks, the same bits on all of them.  Collective. */
 void allreduce_sum(struct allreduce *a, float *x, size_t n);
 uint64_t allreduce_calls(const struct allreduce *a); // Local.

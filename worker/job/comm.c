@@ -50,7 +50,7 @@ struct comm {
     MPI_Comm world;
     int rank, size;
     int local_rank, local_size;
-    uint64_t spin_ns, wait_ns;
+    uint64_t spin_ns, wait_ns, wire_ns;
     char (*hosts)[COMM_HOST_BYTES]; // [size]
     int *leaders;                   // [size] lowest rank on the same host
     int32_t *codes;                 // [size] scratch of comm_agree
@@ -207,6 +207,14 @@ int comm_host_leader(const struct comm *c, int rank) {
 
 uint64_t comm_wait_ns(const struct comm *c) {
     return c->wait_ns;
+}
+
+uint64_t comm_wire_ns(const struct comm *c) {
+    return c->wire_ns;
+}
+
+void comm__add_wire_ns(struct comm *c, uint64_t ns) {
+    c->wire_ns += ns;
 }
 
 const char *comm_library(const struct comm *c) {

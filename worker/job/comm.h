@@ -61,8 +61,10 @@ void comm_exchange(struct comm *c, const struct comm_piece *sends, size_t n_send
  * (prefixed "rank R on HOST: "), or ERR_OK.  *rank (may be NULL) says who failed.  Collective. */
 MUST_USE err comm_agree(struct comm *c, err mine, int *rank);
 
-/* Time this rank has spent waiting for others inside this module so far.  Local. */
+/* Time this rank has spent waiting for others so far, here and in all-reduces.  Local. */
 uint64_t comm_wait_ns(const struct comm *c);
+/* Time it has spent in all-reduces besides: moving and adding.  Local. */
+uint64_t comm_wire_ns(const struct comm *c);
 /* "Open MPI v4.1.4": ranks with different ones cannot work together.  Local. */
 const char *comm_library(const struct comm *c);
 /* The transports in use as far as MPI tells: "ob1, self, tcp, vader".  Local. */

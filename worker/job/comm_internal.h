@@ -14,5 +14,7 @@ MPI_Comm comm__world(const struct comm *c);
 /* Waits for all requests: spins, yields, then sleeps; the time counts as waiting.  Collective in
  * effect. */
 void comm__wait(struct comm *c, MPI_Request *requests, int n);
+/* Adds to the time spent moving and adding.  Local. */
+void comm__add_wire_ns(struct comm *c, uint64_t ns);
 
 #endif
