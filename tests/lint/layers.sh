@@ -23,8 +23,10 @@ mapfile -t worker < <(list worker)
 forbid 'coordinator/|worker/|mpi\.h|uv\.h|omp\.h' 'common uses nothing above it' "${common[@]}"
 forbid 'worker/|mpi\.h|omp\.h' 'the coordinator knows neither workers nor MPI' "${coordinator[@]}"
 forbid 'coordinator/|uv\.h' 'the worker knows neither the coordinator nor libuv' "${worker[@]}"
-mapfile -t files < <(list worker | without worker/main.c worker/job/comm.c worker/job/comm_internal.h worker/job/allreduce.c)
-forbid 'mpi\.h' 'MPI stands in main, comm and allreduce only' "${files[@]}"
+mapfile -t files < <(list worker | without worker/job/comm_internal.h)
+forbid 'mpi\.h' 'only comm_internal.h shows MPI' "${files[@]}"
+mapfile -t files < <(list worker | without 'worker/job/(comm|allreduce)(_[a-z]+)?\.[ch]')
+forbid 'worker/job/comm_internal\.h' 'MPI stands in comm and allreduce only' "${files[@]}"
 mapfile -t files < <(list common coordinator worker | without 'common/wire(_[a-z]+)?\.[ch]')
 forbid '[^">]*\.pb-c\.h' 'generated protobuf code stands in wire only' "${files[@]}"
 mapfile -t files < <(list coordinator/scheduling | without 'coordinator/scheduling/engine\.[ch]')

@@ -49,9 +49,9 @@ static void test_bcast(struct comm *c) {
     mem_free(data);
 }
 
-/* Lengths around the border between one collective and two. */
+/* Lengths around the borders between one piece and two, through MPI and through the window. */
 static void test_bcast_buf(struct comm *c) {
-    static const size_t lengths[] = {0, 1, 100, 4087, 4088, 4089, 4096, 1000003, 5};
+    static const size_t lengths[] = {0, 1, 100, 4087, 4088, 4089, 4096, 262136, 262137, 1000003, 5};
     int rank = comm_rank(c), root = comm_size(c) - 1;
     struct buf message;
     buf_init(&message, 0);
@@ -80,18 +80,19 @@ static void test_allgather(struct comm *c) {
     mem_free(all);
 }
 
-/* Rank r sends 1000 r bytes (rank 0 none), with gaps between the places at the root. */
-static void test_gatherv(struct comm *c) {
+/* Rank r sends r * unit bytes (rank 0 none), with gaps between the places at the root.  Of the
+ * longer ones some are too long for the window. */
+static void test_gatherv(struct comm *c, size_t unit) {
     int rank = comm_rank(c), size = comm_size(c);
-    uint8_t *mine = mem_alloc((size_t)rank * 1000);
-    fill(mine, (size_t)rank * 1000, rank, 3);
+    uint8_t *mine = mem_alloc((size_t)rank * unit);
+    fill(mine, (size_t)rank * unit, rank, 3);
     for (int root = 0; root < size; root++) {
         size_t bytes[16], offset[16];
         for (int r = 0; r < size; r++) {
-            bytes[r] = (size_t)r * 1000;
-            offset[r] = (size_t)r * 6000 + 5;
+            bytes[r] = (size_t)r * unit;
+            offset[r] = (size_t)r * 6 * unit + 5;
         }
-        uint8_t *all = rank == root ? mem_zalloc((size_t)size * 6000) : NULL;
+        uint8_t *all = rank == root ? mem_zalloc((size_t)size * 6 * unit) : NULL;
         comm_gatherv(c, mine, bytes[rank], all, bytes, offset, root);
         if (rank == root) {
             EXPECT(rank, all[0] == 0, "%d before the first piece", all[0]);
@@ -150,12 +151,16 @@ static void test_agree(struct comm *c) {
 
 int main(int argc, char **argv) {
     struct comm *c;
+    bool refused = refuse_window(argc, argv);
     if (comm_init(&c, &argc, &argv) != ERR_OK) return 1;
+    bool window = strstr(comm_transport(c), "window") != NULL;
+    EXPECT(comm_rank(c), window == (comm_size(c) > 1 && !refused), "%s", comm_transport(c));
     test_places(c);
     test_bcast(c);
     test_bcast_buf(c);
     test_allgather(c);
-    test_gatherv(c);
+    test_gatherv(c, 1000);
+    test_gatherv(c, 100000);
     test_exchange(c);
     test_agree(c);
     comm_finalize(c);

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: MIT
 /* allreduce.c: sums a vector over the ranks in one association tree.
  *
- * Main thread of every rank, twice per layer: this is the hot part of the job folder.  Whatever way
- * the numbers travel, an element's N pieces are added in this tree (half-open ranges of ranks, the
- * left half takes the odd one), so a sum has the same bits in a short vector and a long one:
+ * Main thread of every rank, twice per layer: this is the hot part of the job folder.  Here is what
+ * happens inside a host, the choice of the way and the account of time; allreduce_net.c has what
+ * happens between hosts.
  *
- *      N = 5                 sum(a, b) = sum(a, mid) + sum(mid, b),  mid = a + (b - a + 1) / 2
- *             ( + )
- *            /     \
- *         ( + )   ( + )      gather:  every rank gathers all N vectors and adds them itself;
- *         /   \   /   \               one trip, N times the data
- *      ( + )   2 3     4     scatter: rank r gathers all pieces of part r of the vector, adds them,
- *      /   \                          and the sums are gathered; two trips, twice the data
- *     0     1
- */
+ *      one host       every rank's vector lies in the window ── meet ── everybody adds all of it,
+ * or its own part and, after meeting again, takes the other parts many hosts     vectors lie in the
+ * windows ── meet ── rank i of a host adds the pieces of slice i of many ranks  as far as the tree
+ * allows and exchanges them with rank i of the other hosts; the sum of slice i replaces the slice
+ * ── meet ── everybody takes all slices
+ *
+ * Time: a rank's wait is from its arrival to that of the last rank of its host, by the times they
+ * leave in the window; the rest of the call is moving and adding.  Hosts have no common clock, so
+ * there the shortest time that an exchange of such a length has lately taken counts as moving, and
+ * what is above it as waiting.  That is right for a rank that comes last now and then; one that
+ * never does takes some of its waiting for moving. */
 
 #include "worker/job/allreduce.h"
 
@@ -22,28 +24,108 @@
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "worker/job/allreduce_net.h"
 #include "worker/job/comm_internal.h"
 
-#define GATHER_FLOATS  ((size_t)4096)    // gathered at once; longer vectors are scattered
-#define TREE_FLOATS    ((size_t)512)     // added at once; the pieces of so many stay in cache
-#define PART_ALIGN     ((size_t)16)      // parts begin on cache lines
-#define THREADS_FLOATS ((size_t)1 << 16) // shorter sums are not worth waking the team
+#define SLOT_FLOATS (COMM_SUM_BYTES / sizeof(float))
+#define PART_ALIGN  ((size_t)16) // parts and slices begin on cache lines
+#define SLICE_FLOATS                                                                               \
+    ((size_t)1024) // of a vector between hosts; shorter ones are not cut for more
+                   // ranks of a host to share
+#define SIZE_CLASSES 32
+#define LATELY_SUMS  256u // of a size class
+
+/* The shortest time that sums of one size class have taken lately. */
+struct shortest {
+    uint64_t now_ns, before_ns;
+    uint32_t n;
+};
 
 struct allreduce {
     struct comm *comm;
     size_t max_floats;
-    enum allreduce_way way;         // asked for
-    float *gathered;                // [size, GATHER_FLOATS] or [size, part], whichever is larger
-    int *counts, *begins;           // [size] the parts of a scattered vector
-    int *recv_counts, *recv_begins; // [size] pieces of this rank's part in `gathered`
+    enum allreduce_way way;      // asked for
+    size_t n_hosts, n_owners;    // n_owners: the fewest ranks of a host
+    struct allreduce_net *flat;  // of all ranks; NULL when there is one
+    struct allreduce_net *hosts; // of the ranks in this one's place on each host, or NULL
+    struct treesum local;        // pieces in the window, of this host's ranks
+    float *memory;               // all of the following
+    size_t memory_bytes;
+    float *own;       // [max_floats] a vector that does not go through the window
+    float *fragments; // [ranks of this host, slice] on their way to other hosts
+    float *space;     // what the nets need
+    struct shortest shortest[SIZE_CLASSES];
     uint64_t calls, bytes;
 };
 
-/* The largest part of a vector of n floats. */
-static size_t part_floats(const struct allreduce *a, size_t n) {
-    size_t size = (size_t)comm_size(a->comm);
-    size_t part = (n + size - 1) / size;
-    return (part + PART_ALIGN - 1) / PART_ALIGN * PART_ALIGN;
+/* ---- beginning and end ---- */
+
+/* The group that slice i of a vector concerns: rank i of each host, in the order of the hosts.
+ * Every rank makes it, to know what its host brings; the first n_owners of a host use it. */
+static void make_hosts_net(struct allreduce *a) {
+    const struct comm *c = a->comm;
+    size_t size = (size_t)c->size, me = 0, host = 0;
+    int *ranks = mem_zalloc_array(a->n_hosts, sizeof *ranks);
+    size_t *bringer = mem_zalloc_array(size, sizeof *bringer);
+    for (int leader = 0; leader < c->size; leader++) {
+        if (c->leaders[leader] != leader) continue;
+        int place = 0;
+        for (int r = 0; r < c->size; r++) {
+            if (c->leaders[r] != leader) continue;
+            if (place++ == c->local_rank) ranks[host] = r;
+            bringer[r] = host;
+        }
+        if (leader == c->leaders[c->rank]) me = host;
+        host++;
+    }
+    allreduce_net_create(&a->hosts, a->comm, a->n_hosts, me, ranks, bringer);
+    mem_free(ranks);
+    mem_free(bringer);
+}
+
+static void make_flat_net(struct allreduce *a) {
+    size_t size = (size_t)a->comm->size;
+    int *ranks = mem_zalloc_array(size, sizeof *ranks);
+    size_t *bringer = mem_zalloc_array(size, sizeof *bringer);
+    for (size_t r = 0; r < size; r++) {
+        ranks[r] = (int)r;
+        bringer[r] = r;
+    }
+    allreduce_net_create(&a->flat, a->comm, size, (size_t)a->comm->rank, ranks, bringer);
+    mem_free(ranks);
+    mem_free(bringer);
+}
+
+static void count_hosts(struct allreduce *a) {
+    const struct comm *c = a->comm;
+    a->n_owners = (size_t)c->size;
+    for (int leader = 0; leader < c->size; leader++) {
+        if (c->leaders[leader] != leader) continue;
+        size_t ranks = 0;
+        for (int r = 0; r < c->size; r++) ranks += c->leaders[r] == leader;
+        if (ranks < a->n_owners) a->n_owners = ranks;
+        a->n_hosts++;
+    }
+}
+
+/* Address space for the largest vectors, of which only what is used becomes memory. */
+static err make_buffers(struct allreduce *a) {
+    size_t slice = a->max_floats < SLOT_FLOATS ? a->max_floats : SLOT_FLOATS;
+    size_t space = a->flat ? allreduce_net_space(a->flat, a->max_floats) : 0;
+    size_t fragments = 0;
+    if (a->hosts) {
+        size_t more = allreduce_net_space(a->hosts, slice);
+        if (more > space) space = more;
+        fragments = (size_t)a->comm->local_size * slice;
+    }
+    if (space < a->max_floats) space = a->max_floats;
+    a->memory_bytes = (a->max_floats + fragments + space + 2 * PART_ALIGN) * sizeof(float);
+    void *memory;
+    TRY(mem_map(&memory, a->memory_bytes));
+    a->memory = a->own = memory;
+    a->fragments = a->own + (a->max_floats + PART_ALIGN - 1) / PART_ALIGN * PART_ALIGN;
+    a->space = a->fragments + (fragments + PART_ALIGN - 1) / PART_ALIGN * PART_ALIGN;
+    return ERR_OK;
 }
 
 err allreduce_create(struct allreduce **out, struct comm *c, size_t max_floats, bool use_mpi) {
@@ -53,43 +135,64 @@ err allreduce_create(struct allreduce **out, struct comm *c, size_t max_floats, 
                     "use smaller steps",
                     max_floats, INT_MAX / 2);
     struct allreduce *a = mem_zalloc(sizeof *a);
-    size_t size = (size_t)comm_size(c);
+    size_t size = (size_t)c->size;
     *a = (struct allreduce){.comm = c,
                             .max_floats = max_floats,
-                            .way = use_mpi ? ALLREDUCE_WAY_MPI : ALLREDUCE_WAY_AUTO};
-    a->counts = mem_zalloc_array(size, sizeof *a->counts);
-    a->begins = mem_zalloc_array(size, sizeof *a->begins);
-    a->recv_counts = mem_zalloc_array(size, sizeof *a->recv_counts);
-    a->recv_begins = mem_zalloc_array(size, sizeof *a->recv_begins);
-    size_t part = part_floats(a, max_floats);
-    size_t most = part > GATHER_FLOATS ? part : GATHER_FLOATS;
-    if (size > 1) a->gathered = mem_zalloc_array(size * most, sizeof(float));
+                            .way = use_mpi && size > 1 ? ALLREDUCE_WAY_MPI : ALLREDUCE_WAY_AUTO};
+    a->local.size = size;
+    a->local.data = mem_zalloc_array(size, sizeof *a->local.data);
+    a->local.ends = mem_zalloc_array(size, sizeof *a->local.ends);
+    for (int i = 0; i < c->local_size; i++) a->local.ends[c->locals[i]] = (size_t)c->locals[i] + 1;
+    count_hosts(a);
+    if (size > 1) make_flat_net(a);
+    bool several = a->n_hosts > 1 && a->n_hosts < size;
+    if (c->window && several) make_hosts_net(a);
+    err e = make_buffers(a);
+    if (e != ERR_OK) {
+        allreduce_free(a);
+        return e;
+    }
     *out = a;
     return ERR_OK;
 }
 
 void allreduce_free(struct allreduce *a) {
     if (!a) return;
-    mem_free(a->gathered);
-    mem_free(a->counts);
-    mem_free(a->begins);
-    mem_free(a->recv_counts);
-    mem_free(a->recv_begins);
+    if (a->memory) mem_unmap(a->memory, a->memory_bytes);
+    allreduce_net_free(a->flat);
+    allreduce_net_free(a->hosts);
+    mem_free(a->local.data);
+    mem_free(a->local.ends);
     mem_free(a);
 }
 
 /* ---- which way ---- */
 
 const char *allreduce_way_name(enum allreduce_way way) {
-    static const char *const names[ALLREDUCE_N_WAYS] = {[ALLREDUCE_WAY_AUTO] = "auto",
-                                                        [ALLREDUCE_WAY_GATHER] = "gather",
-                                                        [ALLREDUCE_WAY_SCATTER] = "scatter",
-                                                        [ALLREDUCE_WAY_MPI] = "mpi"};
+    static const char *const names[ALLREDUCE_N_WAYS] = {
+        [ALLREDUCE_WAY_AUTO] = "auto",
+        [ALLREDUCE_WAY_WINDOW] = "window",
+        [ALLREDUCE_WAY_WINDOW_PARTS] = "window-parts",
+        [ALLREDUCE_WAY_GATHER] = "gather",
+        [ALLREDUCE_WAY_DOUBLING] = "doubling",
+        [ALLREDUCE_WAY_SCATTER] = "scatter",
+        [ALLREDUCE_WAY_HOSTS_GATHER] = "hosts-gather",
+        [ALLREDUCE_WAY_HOSTS_DOUBLING] = "hosts-doubling",
+        [ALLREDUCE_WAY_HOSTS_SCATTER] = "hosts-scatter",
+        [ALLREDUCE_WAY_MPI] = "mpi"};
     return names[way];
 }
 
 bool allreduce_way_possible(const struct allreduce *a, enum allreduce_way way) {
-    return way == ALLREDUCE_WAY_AUTO || comm_size(a->comm) > 1;
+    switch (way) {
+    case ALLREDUCE_WAY_AUTO: return true;
+    case ALLREDUCE_WAY_WINDOW:
+    case ALLREDUCE_WAY_WINDOW_PARTS: return a->n_hosts == 1 && a->comm->window;
+    case ALLREDUCE_WAY_HOSTS_GATHER:
+    case ALLREDUCE_WAY_HOSTS_SCATTER: return a->hosts;
+    case ALLREDUCE_WAY_HOSTS_DOUBLING: return a->hosts && allreduce_net_is_even(a->hosts);
+    default: return a->flat;
+    }
 }
 
 void allreduce_set_way(struct allreduce *a, enum allreduce_way way) {
@@ -97,96 +200,217 @@ void allreduce_set_way(struct allreduce *a, enum allreduce_way way) {
     a->way = way;
 }
 
+/* As measured (README.md): the first row that fits and is possible. */
+static const struct {
+    size_t max_members; // ranks on one host, hosts otherwise
+    size_t max_floats;
+    enum allreduce_way way;
+} table[] = {
+    {3, SIZE_MAX, ALLREDUCE_WAY_WINDOW},
+    {SIZE_MAX, 8192, ALLREDUCE_WAY_WINDOW},
+    {SIZE_MAX, SIZE_MAX, ALLREDUCE_WAY_WINDOW_PARTS},
+    {SIZE_MAX, 8192, ALLREDUCE_WAY_HOSTS_DOUBLING},
+    {SIZE_MAX, 4096, ALLREDUCE_WAY_HOSTS_GATHER},
+    {SIZE_MAX, SIZE_MAX, ALLREDUCE_WAY_HOSTS_SCATTER},
+    {SIZE_MAX, 4096, ALLREDUCE_WAY_GATHER},
+    {SIZE_MAX, SIZE_MAX, ALLREDUCE_WAY_SCATTER},
+};
+
 enum allreduce_way allreduce_way_for(const struct allreduce *a, size_t n) {
-    if (a->way != ALLREDUCE_WAY_AUTO) return a->way;
-    return n <= GATHER_FLOATS ? ALLREDUCE_WAY_GATHER : ALLREDUCE_WAY_SCATTER;
+    if (a->way != ALLREDUCE_WAY_AUTO || a->comm->size == 1) return a->way;
+    size_t members = a->n_hosts > 1 ? a->n_hosts : (size_t)a->comm->size, i = 0;
+    while (members > table[i].max_members || n > table[i].max_floats ||
+           !allreduce_way_possible(a, table[i].way))
+        i++;
+    return table[i].way;
 }
 
-/* ---- adding ---- */
+/* ---- inside a host ---- */
 
-/* dst[n] = the sum of pieces [a, b); piece r begins at pieces + r * stride.  n <= TREE_FLOATS. */
-static void add_tree(float *restrict dst, const float *pieces, size_t stride, size_t a, size_t b,
-                     size_t n) {
-    if (b - a == 1) {
-        memcpy(dst, pieces + a * stride, n * sizeof *dst);
-        return;
-    }
-    size_t mid = a + (b - a + 1) / 2;
-    float right[TREE_FLOATS];
-    add_tree(dst, pieces, stride, a, mid, n);
-    const float *restrict other = pieces + mid * stride;
-    if (b - mid > 1) {
-        add_tree(right, pieces, stride, mid, b, n);
-        other = right;
-    }
-    for (size_t i = 0; i < n; i++) dst[i] += other[i];
+/* One sum, or one piece of a sum that is longer than a slot. */
+struct piece {
+    float *dst;
+    const float *src; // this rank's numbers, perhaps in its slot already
+    size_t n;
+    bool add; // dst += the sum
+};
+
+static float *slot_of(const struct allreduce *a, int local_rank) {
+    return comm__sum_slot(a->comm, local_rank, a->comm->sums);
 }
 
-/* dst[n] = the sum of all ranks' pieces.  Elements are independent, so threads may share them. */
-static void add_pieces(const struct allreduce *a, float *dst, size_t stride, size_t n) {
-    size_t size = (size_t)comm_size(a->comm);
-#pragma omp parallel for schedule(static) if (n >= THREADS_FLOATS)
-    for (size_t at = 0; at < n; at += TREE_FLOATS) {
-        size_t some = n - at < TREE_FLOATS ? n - at : TREE_FLOATS;
-        add_tree(dst + at, a->gathered + at, stride, 0, size, some);
-    }
+/* The pieces of this host's ranks are in `local` afterwards.  Returns how long this rank has waited
+ * for the others. */
+static uint64_t meet_with_piece(struct allreduce *a, const struct piece *p) {
+    struct comm *c = a->comm;
+    float *mine = slot_of(a, c->local_rank);
+    if (p->src != mine) memcpy(mine, p->src, p->n * sizeof *mine);
+    for (int i = 0; i < c->local_size; i++) a->local.data[c->locals[i]] = slot_of(a, i);
+    return window_meet(c->window, &c->limits);
 }
 
-/* ---- the ways ---- */
-
-static void sum_gather(struct allreduce *a, float *x, size_t n) {
-    for (size_t at = 0; at < n; at += GATHER_FLOATS) {
-        size_t some = n - at < GATHER_FLOATS ? n - at : GATHER_FLOATS;
-        MPI_Request request;
-        MPI_Iallgather(x + at, (int)some, MPI_FLOAT, a->gathered, (int)some, MPI_FLOAT,
-                       comm__world(a->comm), &request);
-        comm__wait(a->comm, &request, 1);
-        add_pieces(a, x + at, some, some);
+/* After meeting again: part i of the result is in the slot of rank i. */
+static void take_parts(struct allreduce *a, const struct piece *p, size_t part) {
+    int i = 0;
+    for (size_t at = 0; at < p->n; at += part, i++) {
+        const float *sums = slot_of(a, i);
+        size_t end = at + part < p->n ? at + part : p->n;
+        treesum_take(p->dst + at, sums + at, end - at, p->add);
     }
 }
 
-static void sum_scatter(struct allreduce *a, float *x, size_t n) {
-    size_t size = (size_t)comm_size(a->comm), rank = (size_t)comm_rank(a->comm);
-    size_t part = part_floats(a, n);
-    for (size_t r = 0; r < size; r++) {
-        size_t begin = r * part < n ? r * part : n;
-        size_t end = begin + part < n ? begin + part : n;
-        a->begins[r] = (int)begin;
-        a->counts[r] = (int)(end - begin);
+/* The length of each of `parts` parts of n floats: only the last one is shorter. */
+static size_t part_floats(size_t n, size_t parts) {
+    size_t part = (n + parts - 1) / parts;
+    return (part + PART_ALIGN - 1) / PART_ALIGN * PART_ALIGN;
+}
+
+static uint64_t sum_window(struct allreduce *a, const struct piece *p) {
+    uint64_t wait_ns = meet_with_piece(a, p);
+    treesum_all(p->dst, &a->local, 0, p->n, p->add);
+    a->comm->sums++;
+    return wait_ns;
+}
+
+/* Part r of every slot is read by rank r alone, so the sum can take its place in slot r. */
+static uint64_t sum_window_parts(struct allreduce *a, const struct piece *p) {
+    struct comm *c = a->comm;
+    uint64_t wait_ns = meet_with_piece(a, p);
+    size_t part = part_floats(p->n, (size_t)c->local_size);
+    size_t begin = (size_t)c->local_rank * part;
+    if (begin < p->n) {
+        size_t mine = p->n - begin < part ? p->n - begin : part;
+        treesum_all(slot_of(a, c->local_rank) + begin, &a->local, begin, mine, false);
     }
-    int mine = a->counts[rank];
-    for (size_t r = 0; r < size; r++) {
-        a->recv_counts[r] = mine;
-        a->recv_begins[r] = (int)r * mine;
+    window_meet(c->window, &c->limits);
+    take_parts(a, p, part);
+    c->sums++;
+    return wait_ns;
+}
+
+/* ---- between hosts ---- */
+
+/* What of ns, the time that an exchange of n floats took, was waiting: all above the shortest. */
+static uint64_t guess_wait(struct allreduce *a, size_t n, uint64_t ns) {
+    size_t class = 0;
+    while (n >>= 1) class ++;
+    struct shortest *s = &a->shortest[class];
+    if (s->n++ % LATELY_SUMS == 0) {
+        s->before_ns = s->n == 1 ? ns : s->now_ns;
+        s->now_ns = ns;
     }
+    if (ns < s->now_ns) s->now_ns = ns;
+    uint64_t moving_ns = s->now_ns < s->before_ns ? s->now_ns : s->before_ns;
+    return ns > moving_ns ? ns - moving_ns : 0;
+}
+
+typedef void net_way(struct allreduce_net *net, const struct allreduce_net_call *call);
+
+static uint64_t sum_flat(struct allreduce *a, const struct piece *p, net_way *way) {
+    struct allreduce_net_call call = {
+        .dst = p->dst, .mine = p->src, .n = p->n, .add = p->add, .space = a->space};
+    uint64_t begin_ns = clock_ns();
+    way(a->flat, &call);
+    return guess_wait(a, p->n, clock_ns() - begin_ns);
+}
+
+/* Slice [begin, begin + n) of the window becomes the sum over all hosts, in this rank's slot. */
+static void sum_slice(struct allreduce *a, size_t begin, size_t n, net_way *way) {
+    const struct treesum_node *nodes;
+    size_t n_nodes = allreduce_net_fragments(a->hosts, &nodes);
+    for (size_t f = 0; f < n_nodes; f++)
+        treesum_of(a->fragments + f * n, &a->local, nodes[f], begin, n, false);
+    struct allreduce_net_call call = {.dst = slot_of(a, a->comm->local_rank) + begin,
+                                      .mine = a->fragments,
+                                      .stride = n,
+                                      .n = n,
+                                      .space = a->space};
+    way(a->hosts, &call);
+}
+
+static uint64_t sum_hosts(struct allreduce *a, const struct piece *p, net_way *way) {
+    struct comm *c = a->comm;
+    size_t owners = p->n / SLICE_FLOATS;
+    if (owners > a->n_owners) owners = a->n_owners;
+    if (owners == 0) owners = 1;
+    uint64_t wait_ns = meet_with_piece(a, p);
+    size_t slice = part_floats(p->n, owners), begin = (size_t)c->local_rank * slice;
+    uint64_t begin_ns = clock_ns();
+    if (begin < p->n) sum_slice(a, begin, p->n - begin < slice ? p->n - begin : slice, way);
+    window_meet(c->window, &c->limits);
+    wait_ns += guess_wait(a, p->n, clock_ns() - begin_ns);
+    take_parts(a, p, slice);
+    c->sums++;
+    return wait_ns;
+}
+
+/* ---- the whole sum ---- */
+
+static uint64_t sum_mpi(struct allreduce *a, const struct piece *p) {
+    struct comm *c = a->comm;
     MPI_Request request;
-    MPI_Ialltoallv(x, a->counts, a->begins, MPI_FLOAT, a->gathered, a->recv_counts, a->recv_begins,
-                   MPI_FLOAT, comm__world(a->comm), &request);
-    comm__wait(a->comm, &request, 1);
-    add_pieces(a, x + a->begins[rank], (size_t)mine, (size_t)mine);
-    MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, x, a->counts, a->begins, MPI_FLOAT,
-                    comm__world(a->comm), &request);
-    comm__wait(a->comm, &request, 1);
+    uint64_t begin_ns = clock_ns();
+    MPI_Iallreduce(p->src, a->space, (int)p->n, MPI_FLOAT, MPI_SUM, c->world, &request);
+    comm__wait(c, &request, 1);
+    treesum_take(p->dst, a->space, p->n, p->add);
+    return guess_wait(a, p->n, clock_ns() - begin_ns);
 }
 
-static void sum_mpi(struct allreduce *a, float *x, size_t n) {
-    MPI_Request request;
-    MPI_Iallreduce(MPI_IN_PLACE, x, (int)n, MPI_FLOAT, MPI_SUM, comm__world(a->comm), &request);
-    comm__wait(a->comm, &request, 1);
+static uint64_t sum_piece(struct allreduce *a, const struct piece *p, enum allreduce_way way) {
+    static net_way *const net_ways[ALLREDUCE_N_WAYS] = {
+        [ALLREDUCE_WAY_GATHER] = allreduce_net_gather,
+        [ALLREDUCE_WAY_DOUBLING] = allreduce_net_double,
+        [ALLREDUCE_WAY_SCATTER] = allreduce_net_scatter,
+        [ALLREDUCE_WAY_HOSTS_GATHER] = allreduce_net_gather,
+        [ALLREDUCE_WAY_HOSTS_DOUBLING] = allreduce_net_double,
+        [ALLREDUCE_WAY_HOSTS_SCATTER] = allreduce_net_scatter};
+    switch (way) {
+    case ALLREDUCE_WAY_WINDOW: return sum_window(a, p);
+    case ALLREDUCE_WAY_WINDOW_PARTS: return sum_window_parts(a, p);
+    case ALLREDUCE_WAY_GATHER:
+    case ALLREDUCE_WAY_DOUBLING:
+    case ALLREDUCE_WAY_SCATTER: return sum_flat(a, p, net_ways[way]);
+    case ALLREDUCE_WAY_MPI: return sum_mpi(a, p);
+    default: return sum_hosts(a, p, net_ways[way]);
+    }
+}
+
+static bool goes_through_slots(enum allreduce_way way) {
+    return way == ALLREDUCE_WAY_WINDOW || way == ALLREDUCE_WAY_WINDOW_PARTS ||
+           way == ALLREDUCE_WAY_HOSTS_GATHER || way == ALLREDUCE_WAY_HOSTS_DOUBLING ||
+           way == ALLREDUCE_WAY_HOSTS_SCATTER;
+}
+
+static void sum_ranks(struct allreduce *a, float *dst, const float *src, size_t n, bool add) {
+    CHECK(n <= a->max_floats);
+    a->calls++;
+    a->bytes += n * sizeof *dst;
+    if (a->comm->size == 1 && add) treesum_take(dst, src, n, add);
+    if (a->comm->size == 1) return;
+    uint64_t begin_ns = clock_ns(), wait_ns = 0;
+    enum allreduce_way way = allreduce_way_for(a, n);
+    size_t step = goes_through_slots(way) ? SLOT_FLOATS : n;
+    for (size_t at = 0; at < n; at += step) {
+        struct piece p = {
+            .dst = dst + at, .src = src + at, .n = n - at < step ? n - at : step, .add = add};
+        wait_ns += sum_piece(a, &p, way);
+    }
+    uint64_t ns = clock_ns() - begin_ns;
+    if (wait_ns > ns) wait_ns = ns;
+    a->comm->wait_ns += wait_ns;
+    a->comm->wire_ns += ns - wait_ns;
 }
 
 void allreduce_sum(struct allreduce *a, float *x, size_t n) {
-    static void (*const sum_by[ALLREDUCE_N_WAYS])(struct allreduce *, float *,
-                                                  size_t) = {[ALLREDUCE_WAY_GATHER] = sum_gather,
-                                                             [ALLREDUCE_WAY_SCATTER] = sum_scatter,
-                                                             [ALLREDUCE_WAY_MPI] = sum_mpi};
-    CHECK(n <= a->max_floats);
-    a->calls++;
-    a->bytes += n * sizeof *x;
-    if (comm_size(a->comm) == 1 || n == 0) return;
-    uint64_t begin_ns = clock_ns(), waited_ns = comm_wait_ns(a->comm);
-    sum_by[allreduce_way_for(a, n)](a, x, n);
-    comm__add_wire_ns(a->comm, clock_ns() - begin_ns - (comm_wait_ns(a->comm) - waited_ns));
+    sum_ranks(a, x, x, n, false);
+}
+
+float *allreduce_part(struct allreduce *a, size_t n) {
+    return a->comm->window && n <= SLOT_FLOATS ? slot_of(a, a->comm->local_rank) : a->own;
+}
+
+void allreduce_add(struct allreduce *a, float *x, size_t n) {
+    sum_ranks(a, x, allreduce_part(a, n), n, true);
 }
 
 uint64_t allreduce_calls(const struct allreduce *a) {

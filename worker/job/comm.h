@@ -1,6 +1,6 @@
 /* comm.h: the ranks of the job and how they talk.
  *
- * All MPI of the project stands in comm.c and allreduce.c.  Only the main thread calls it
+ * All MPI of the project stands in comm*.c and allreduce*.c.  Only the main thread calls it
  * (MPI_THREAD_FUNNELED).  Waiting spins briefly, then yields, then sleeps, so that more ranks than
  * CPUs still progress.  A lost rank ends the process from the lifeline thread; nothing here returns
  * an error for it.  Main thread. */
@@ -45,7 +45,7 @@ void comm_set_spinning(struct comm *c, bool enough_cpus);
 /* data[bytes] of `root` reaches all.  Collective. */
 void comm_bcast(struct comm *c, void *data, size_t bytes, int root);
 /* A message whose length only `root` knows; the others' buffer is replaced.  One collective for
- * short messages, two for long ones.  Collective. */
+ * short messages, two for long ones; inside a host through its window.  Collective. */
 void comm_bcast_buf(struct comm *c, struct buf *message, int root);
 /* recv[size * bytes], rank by rank.  Collective. */
 void comm_allgather(struct comm *c, const void *send, void *recv, size_t bytes);
@@ -67,7 +67,8 @@ uint64_t comm_wait_ns(const struct comm *c);
 uint64_t comm_wire_ns(const struct comm *c);
 /* "Open MPI v4.1.4": ranks with different ones cannot work together.  Local. */
 const char *comm_library(const struct comm *c);
-/* The transports in use as far as MPI tells: "ob1, self, tcp, vader".  Local. */
+/* The transports in use as far as MPI tells, and "window" where the ranks of this host share memory
+ * besides: "ob1, self, tcp, vader, window".  Local. */
 const char *comm_transport(const struct comm *c);
 
 #endif

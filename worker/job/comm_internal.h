@@ -1,4 +1,5 @@
-/* comm_internal.h: what comm.c and allreduce.c share; the only header that shows MPI.
+/* comm_internal.h: what the files of comm and of the all-reduce share; the only header that shows
+ * MPI.
  *
  * Nobody else includes it: the rest of the worker sees comm.h.  Main thread. */
 // SPDX-License-Identifier: MIT
@@ -8,13 +9,38 @@
 #include <mpi.h>
 
 #include "worker/job/comm.h"
+#include "worker/job/waiting.h"
+#include "worker/job/window.h"
 
-/* The communicator of all ranks. */
-MPI_Comm comm__world(const struct comm *c);
-/* Waits for all requests: spins, yields, then sleeps; the time counts as waiting.  Collective in
- * effect. */
+/* Every rank's memory in the window of its host, twice each, since a rank may write the next thing
+ * while others still read this one. */
+#define COMM_MESSAGE_BYTES ((size_t)256 << 10) // a message, or a piece of a longer one
+#define COMM_SUM_BYTES     ((size_t)8 << 20)   // a vector to be summed, or a piece of a longer one
+#define COMM_HEAD_BYTES    ((size_t)4096)      // the first collective of a message through MPI
+
+struct comm {
+    MPI_Comm world;
+    int rank, size;
+    int local_rank, local_size;
+    struct waiting_limits limits;
+    uint64_t wait_ns, wire_ns;
+    char (*hosts)[COMM_HOST_BYTES]; // [size]
+    int *leaders;                   // [size] lowest rank on the same host
+    int *locals;                    // [local_size] the ranks of this host
+    struct window *window;          // of this host's ranks; NULL everywhere if not made everywhere
+    uint64_t messages, sums;        // that have gone through the window
+    MPI_Comm hosts_world;           // the lowest ranks of the hosts; MPI_COMM_NULL elsewhere
+    int32_t *codes;                 // [size] scratch of comm_agree
+    uint8_t *head;                  // scratch of comm_bcast_buf
+    MPI_Request *requests;          // [request_capacity] scratch of comm_exchange and comm_gatherv
+    int n_requests, request_capacity;
+    char library[64];
+    char transport[96];
+};
+
+/* Waits for all requests: spins, yields, then sleeps.  Counts no time.  Collective in effect. */
 void comm__wait(struct comm *c, MPI_Request *requests, int n);
-/* Adds to the time spent moving and adding.  Local. */
-void comm__add_wire_ns(struct comm *c, uint64_t ns);
+/* Memory of a rank of this host for sum number `sum`: [COMM_SUM_BYTES].  Local. */
+float *comm__sum_slot(const struct comm *c, int local_rank, uint64_t sum);
 
 #endif
