@@ -73,6 +73,15 @@ struct matmul_kernel {
                      size_t row_begin, size_t row_end, const float *x, size_t ldx, size_t tokens);
 };
 
+/* Ways to read memory, the fastest of which depends on the machine. */
+enum read_way {
+    READ_ONE_STREAM,
+    READ_ONE_STREAM_AHEAD, // with prefetches
+    READ_FOUR_STREAMS,
+    READ_FOUR_STREAMS_AHEAD,
+    READ_N_WAYS
+};
+
 struct kernels {
     const char *isa;                          // "reference", "avx2", "avx512-vnni"
     struct matmul_kernel matmul[DTYPE_LIMIT]; // by enum dtype; type F32 etc. too
@@ -106,6 +115,14 @@ struct kernels {
     /* dst[n] = (f16) src, round to nearest even, and back */
     void (*f32_to_f16)(uint16_t *dst, const float *src, size_t n);
     void (*f16_to_f32)(float *dst, const uint16_t *src, size_t n);
+
+    /* The limits that all of the above are judged by (limits_lanes.h).
+     * Multiplies bytes (floats) in registers; returns the operations done, a product and its
+     * addition being two. */
+    double (*peak_int8)(size_t rounds);
+    double (*peak_f32)(size_t rounds);
+    /* The exclusive or of all 64-bit words at p, 64-byte aligned; bytes is a multiple of 1024. */
+    uint64_t (*read_memory)(const void *p, size_t bytes, enum read_way way);
 };
 
 /* The table for this machine: the best instruction set that the CPU and the operating system

@@ -23,6 +23,7 @@ static bool reference_supported(void) {
 static void fill_reference(struct kernels *k) {
     kernels_reference_fill(k);
     kernels_reference_fill_vec(k);
+    kernels_reference_fill_limits(k);
 }
 
 #if LOCKSTEP_X86_KERNELS
@@ -45,12 +46,14 @@ static void fill_avx2(struct kernels *k) {
     fill_reference(k);
     kernels_avx2_fill(k);
     kernels_avx2_fill_vec(k);
+    kernels_avx2_fill_limits(k);
 }
 
 static void fill_avx512(struct kernels *k) {
     fill_reference(k);
     kernels_avx512_fill(k);
     kernels_avx512_fill_vec(k);
+    kernels_avx512_fill_limits(k);
 }
 #endif
 

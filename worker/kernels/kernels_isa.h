@@ -12,11 +12,14 @@
 /* The complete table in portable C. */
 void kernels_reference_fill(struct kernels *k);
 void kernels_reference_fill_vec(struct kernels *k);
+void kernels_reference_fill_limits(struct kernels *k);
 
 /* x86-64 only. */
 void kernels_avx2_fill(struct kernels *k);
 void kernels_avx2_fill_vec(struct kernels *k);
+void kernels_avx2_fill_limits(struct kernels *k);
 void kernels_avx512_fill(struct kernels *k);
 void kernels_avx512_fill_vec(struct kernels *k);
+void kernels_avx512_fill_limits(struct kernels *k);
 
 #endif
