@@ -10,11 +10,12 @@
 #include "build_id.h"
 
 static const char *const kind_names[WIRE_KIND_COUNT] = {
-    [WIRE_HELLO] = "HELLO",       [WIRE_WELCOME] = "WELCOME", [WIRE_HEARTBEAT] = "HEARTBEAT",
-    [WIRE_WAKE] = "WAKE",         [WIRE_ERROR] = "ERROR",     [WIRE_OPEN] = "OPEN",
-    [WIRE_OPENED] = "OPENED",     [WIRE_HEADERS] = "HEADERS", [WIRE_LOAD] = "LOAD",
-    [WIRE_PROGRESS] = "PROGRESS", [WIRE_LOADED] = "LOADED",   [WIRE_STEP] = "STEP",
-    [WIRE_RESULT] = "RESULT",     [WIRE_IDLE] = "IDLE",       [WIRE_SHUTDOWN] = "SHUTDOWN",
+    [WIRE_HELLO] = "HELLO",       [WIRE_WELCOME] = "WELCOME",   [WIRE_HEARTBEAT] = "HEARTBEAT",
+    [WIRE_WAKE] = "WAKE",         [WIRE_ERROR] = "ERROR",       [WIRE_OPEN] = "OPEN",
+    [WIRE_OPENED] = "OPENED",     [WIRE_HEADERS] = "HEADERS",   [WIRE_LOAD] = "LOAD",
+    [WIRE_PROGRESS] = "PROGRESS", [WIRE_LOADED] = "LOADED",     [WIRE_STEP] = "STEP",
+    [WIRE_RESULT] = "RESULT",     [WIRE_IDLE] = "IDLE",         [WIRE_SHUTDOWN] = "SHUTDOWN",
+    [WIRE_MEASURE] = "MEASURE",   [WIRE_MEASURED] = "MEASURED",
 };
 
 const char *wire_kind_name(enum wire_kind kind) {

@@ -9,8 +9,9 @@
  * Who says what:
  *   every rank, on its lifeline    HELLO → WELCOME | ERROR;  HEARTBEAT…; ERROR;  ← WAKE
  *   rank 0, on its link            HELLO → WELCOME | ERROR;  ← OPEN → OPENED (HEADERS…);
- *                                  ← LOAD → PROGRESS… → LOADED;  ← STEP → RESULT…; IDLE;  ←
- * SHUTDOWN Any thread, one arena per thread.  Local. */
+ *                                  ← LOAD → PROGRESS… → LOADED;  ← STEP → RESULT…;
+ *                                  ← MEASURE → MEASURED;  IDLE;  ← SHUTDOWN
+ * Any thread, one arena per thread.  Local. */
 // SPDX-License-Identifier: MIT
 #ifndef COMMON_WIRE_H
 #define COMMON_WIRE_H
@@ -22,6 +23,7 @@
 #include "common/batch.h"
 #include "common/buf.h"
 #include "common/error.h"
+#include "common/measure.h"
 #include "common/mem.h"
 #include "common/plan.h"
 
@@ -46,6 +48,8 @@ enum wire_kind {
     WIRE_RESULT,
     WIRE_IDLE,
     WIRE_SHUTDOWN,
+    WIRE_MEASURE,
+    WIRE_MEASURED,
     WIRE_KIND_COUNT
 };
 
@@ -149,6 +153,8 @@ struct wire_message {
         struct wire_loaded loaded;
         struct batch batch;         // STEP
         struct batch_result result; // RESULT
+        struct measure_ask measure;
+        struct measure_answer measured;
     };
 };
 

@@ -401,6 +401,88 @@ static err read_result(struct wire_message *m, const Lockstep__Envelope *e, stru
     return ERR_OK;
 }
 
+static err read_measure(struct wire_message *m, const Lockstep__Envelope *e, struct arena *arena) {
+    (void)arena;
+    const Lockstep__Measure *in = e->measure;
+    TRY(check_at_most("as the kind of measurement", in->what, MEASURE_N_WHATS - 1));
+    TRY(check_at_most("repetitions", in->reps, MEASURE_MAX_REPS));
+    if (in->reps == 0) return FAIL(ERR_PROTOCOL, "nothing is to be measured");
+    m->measure = (struct measure_ask){.what = (enum measure_what)in->what,
+                                      .index = in->index,
+                                      .reps = in->reps,
+                                      .memory_bytes = in->memory_bytes};
+    return ERR_OK;
+}
+
+static err check_real(const char *what, double x) {
+    if (!(isfinite(x) && x >= 0)) return FAIL(ERR_PROTOCOL, "a message says %g %s", x, what);
+    return ERR_OK;
+}
+
+static err read_limits(struct measure_limits *out, const Lockstep__Limits *in) {
+    TRY(check_real("bytes per second", in->read_bytes_per_s));
+    TRY(check_real("operations per second", in->int8_ops_per_s));
+    TRY(check_real("operations per second", in->f32_ops_per_s));
+    TRY(check_text("way of reading", in->read_way));
+    *out = (struct measure_limits){.read_bytes_per_s = in->read_bytes_per_s,
+                                   .int8_ops_per_s = in->int8_ops_per_s,
+                                   .f32_ops_per_s = in->f32_ops_per_s,
+                                   .memory_bytes = in->memory_bytes,
+                                   .huge_bytes = in->huge_bytes,
+                                   .read_way = in->read_way};
+    return ERR_OK;
+}
+
+static err read_time(struct measure_time *out, const Lockstep__Timing *in) {
+    TRY(check_text("name of a kernel", in->name));
+    TRY(check_text("type of a kernel", in->type));
+    TRY(check_real("ns", in->median_ns));
+    TRY(check_real("ns", in->min_ns));
+    TRY(check_real("ns", in->max_ns));
+    *out = (struct measure_time){.name = in->name,
+                                 .type = in->type,
+                                 .rows = in->rows,
+                                 .cols = in->cols,
+                                 .count = in->count,
+                                 .bytes = in->bytes,
+                                 .ops = in->ops,
+                                 .reps = in->reps,
+                                 .median_ns = in->median_ns,
+                                 .min_ns = in->min_ns,
+                                 .max_ns = in->max_ns};
+    return ERR_OK;
+}
+
+static err read_measured(struct wire_message *m, const Lockstep__Envelope *e, struct arena *arena) {
+    const Lockstep__Measured *in = e->measured;
+    struct measure_answer *out = &m->measured;
+    struct measure_rank *ranks;
+    struct measure_time *times;
+    TRY(check_at_most("ranks", in->n_ranks, PLAN_MAX_RANKS));
+    TRY(check_at_most("times", in->n_times, MEASURE_MAX_TIMES));
+    TRY(take(arena, (void **)&ranks, in->n_ranks, sizeof *ranks));
+    TRY(take(arena, (void **)&times, in->n_times, sizeof *times));
+    for (size_t r = 0; r < in->n_ranks; r++) {
+        const Lockstep__RankTotals *k = in->ranks[r];
+        TRY(check_text("CPU's name", k->cpu));
+        ranks[r] = (struct measure_rank){.steps = k->steps,
+                                         .compute_ns = k->compute_ns,
+                                         .wait_ns = k->wait_ns,
+                                         .wire_ns = k->wire_ns,
+                                         .allreduce_calls = k->allreduce_calls,
+                                         .allreduce_bytes = k->allreduce_bytes,
+                                         .peak_rss_bytes = k->peak_rss_bytes,
+                                         .cpu = k->cpu};
+    }
+    for (size_t i = 0; i < in->n_times; i++) TRY(read_time(&times[i], in->times[i]));
+    *out = (struct measure_answer){.size = (uint32_t)in->n_ranks,
+                                   .ranks = ranks,
+                                   .n_indexes = in->n_indexes,
+                                   .n_times = (uint32_t)in->n_times,
+                                   .times = times};
+    return in->limits ? read_limits(&out->limits, in->limits) : ERR_OK;
+}
+
 static err read_wake(struct wire_message *m, const Lockstep__Envelope *e, struct arena *arena) {
     (void)arena;
     m->step = e->wake->step;
@@ -439,6 +521,8 @@ static const struct {
     [LOCKSTEP__ENVELOPE__BODY_RESULT] = {WIRE_RESULT, read_result},
     [LOCKSTEP__ENVELOPE__BODY_IDLE] = {WIRE_IDLE, read_idle},
     [LOCKSTEP__ENVELOPE__BODY_SHUTDOWN] = {WIRE_SHUTDOWN, read_nothing},
+    [LOCKSTEP__ENVELOPE__BODY_MEASURE] = {WIRE_MEASURE, read_measure},
+    [LOCKSTEP__ENVELOPE__BODY_MEASURED] = {WIRE_MEASURED, read_measured},
 };
 
 err wire_decode(struct wire_message *m, const void *payload, size_t n, struct arena *arena) {

@@ -28,6 +28,8 @@ union body {
     Lockstep__Result result;
     Lockstep__Idle idle;
     Lockstep__Shutdown shutdown;
+    Lockstep__Measure measure;
+    Lockstep__Measured measured;
 };
 
 /* What a builder gets: it fills `body` from `m` and names it in `envelope`. */
@@ -348,6 +350,89 @@ static err build_shutdown(struct encoder *e) {
     return ERR_OK;
 }
 
+static err build_measure(struct encoder *e) {
+    const struct measure_ask *a = &e->m->measure;
+    Lockstep__Measure *out = &e->body.measure;
+    lockstep__measure__init(out);
+    out->what = (uint32_t)a->what;
+    out->index = a->index;
+    out->reps = a->reps;
+    out->memory_bytes = a->memory_bytes;
+    e->envelope.measure = out;
+    return ERR_OK;
+}
+
+static err build_limits(struct arena *scratch, Lockstep__Measured *out,
+                        const struct measure_limits *l) {
+    TRY(take(scratch, (void **)&out->limits, 1, sizeof *out->limits));
+    lockstep__limits__init(out->limits);
+    out->limits->read_bytes_per_s = l->read_bytes_per_s;
+    out->limits->int8_ops_per_s = l->int8_ops_per_s;
+    out->limits->f32_ops_per_s = l->f32_ops_per_s;
+    out->limits->memory_bytes = l->memory_bytes;
+    out->limits->huge_bytes = l->huge_bytes;
+    out->limits->read_way = text(l->read_way);
+    return ERR_OK;
+}
+
+static err build_totals(struct arena *scratch, Lockstep__Measured *out,
+                        const struct measure_answer *a) {
+    Lockstep__RankTotals *totals;
+    TRY(take(scratch, (void **)&totals, a->size, sizeof *totals));
+    TRY(take(scratch, (void **)&out->ranks, a->size, sizeof *out->ranks));
+    out->n_ranks = a->size;
+    for (uint32_t r = 0; r < a->size; r++) {
+        lockstep__rank_totals__init(&totals[r]);
+        totals[r].steps = a->ranks[r].steps;
+        totals[r].compute_ns = a->ranks[r].compute_ns;
+        totals[r].wait_ns = a->ranks[r].wait_ns;
+        totals[r].wire_ns = a->ranks[r].wire_ns;
+        totals[r].allreduce_calls = a->ranks[r].allreduce_calls;
+        totals[r].allreduce_bytes = a->ranks[r].allreduce_bytes;
+        totals[r].peak_rss_bytes = a->ranks[r].peak_rss_bytes;
+        totals[r].cpu = text(a->ranks[r].cpu);
+        out->ranks[r] = &totals[r];
+    }
+    return ERR_OK;
+}
+
+static err build_times(struct arena *scratch, Lockstep__Measured *out,
+                       const struct measure_answer *a) {
+    Lockstep__Timing *times;
+    TRY(take(scratch, (void **)&times, a->n_times, sizeof *times));
+    TRY(take(scratch, (void **)&out->times, a->n_times, sizeof *out->times));
+    out->n_times = a->n_times;
+    for (uint32_t i = 0; i < a->n_times; i++) {
+        const struct measure_time *t = &a->times[i];
+        lockstep__timing__init(&times[i]);
+        times[i].name = text(t->name);
+        times[i].type = text(t->type);
+        times[i].rows = t->rows;
+        times[i].cols = t->cols;
+        times[i].count = t->count;
+        times[i].bytes = t->bytes;
+        times[i].ops = t->ops;
+        times[i].reps = t->reps;
+        times[i].median_ns = t->median_ns;
+        times[i].min_ns = t->min_ns;
+        times[i].max_ns = t->max_ns;
+        out->times[i] = &times[i];
+    }
+    return ERR_OK;
+}
+
+static err build_measured(struct encoder *e) {
+    const struct measure_answer *a = &e->m->measured;
+    Lockstep__Measured *out = &e->body.measured;
+    lockstep__measured__init(out);
+    TRY(build_totals(e->scratch, out, a));
+    if (a->limits.memory_bytes > 0) TRY(build_limits(e->scratch, out, &a->limits));
+    TRY(build_times(e->scratch, out, a));
+    out->n_indexes = a->n_indexes;
+    e->envelope.measured = out;
+    return ERR_OK;
+}
+
 static const struct {
     Lockstep__Envelope__BodyCase body_case;
     err (*build)(struct encoder *e);
@@ -367,6 +452,8 @@ static const struct {
     [WIRE_RESULT] = {LOCKSTEP__ENVELOPE__BODY_RESULT, build_result},
     [WIRE_IDLE] = {LOCKSTEP__ENVELOPE__BODY_IDLE, build_idle},
     [WIRE_SHUTDOWN] = {LOCKSTEP__ENVELOPE__BODY_SHUTDOWN, build_shutdown},
+    [WIRE_MEASURE] = {LOCKSTEP__ENVELOPE__BODY_MEASURE, build_measure},
+    [WIRE_MEASURED] = {LOCKSTEP__ENVELOPE__BODY_MEASURED, build_measured},
 };
 
 err wire_encode(struct buf *out, const struct wire_message *m, struct arena *scratch) {

@@ -129,6 +129,8 @@ static const struct wire_message samples[WIRE_KIND_COUNT] = {
     [WIRE_RESULT] = {WIRE_RESULT, .result = {8, 9, 2, results, 1000, 2000}},
     [WIRE_IDLE] = {WIRE_IDLE, .step = 10},
     [WIRE_SHUTDOWN] = {WIRE_SHUTDOWN, .step = 0},
+    [WIRE_MEASURE] = {WIRE_MEASURE, .measure = {MEASURE_KERNELS, 3, 10, 1u << 30}},
+    [WIRE_MEASURED] = {WIRE_MEASURED, .measured = {.limits = {1, 2, 3, 4, 5, "one stream"}}},
 };
 
 static bool same_bits(float a, float b) {
