@@ -194,6 +194,56 @@ static void from_hello_to_shutdown(void **state) {
     shut_down();
 }
 
+static struct wire_message ask(enum measure_what what, uint64_t memory_bytes) {
+    struct wire_message m = {.kind = WIRE_MEASURE,
+                             .measure = {.what = what, .reps = 2, .memory_bytes = memory_bytes}};
+    fake_tell(&fake, &m);
+    m = fake_hear(&fake);
+    assert_int_equal(m.kind, WIRE_MEASURED);
+    assert_int_equal(m.measured.size, size);
+    return m;
+}
+
+/* What steps have cost, between any two of them; and what the machine can do. */
+static void measuring(void **state) {
+    (void)state;
+    ready();
+    struct wire_message m = ask(MEASURE_COUNTERS, 0);
+    for (int r = 0; r < size; r++) assert_int_equal(m.measured.ranks[r].steps, 0);
+    assert_true(m.measured.limits.memory_bytes == 0);
+    uint64_t begin = clock_ns();
+    tell_step(1, 0, 0, prompt, 4);
+    hear_token(1);
+    uint64_t wall = clock_ns() - begin;
+    for (int i = 0; i < 2; i++) {
+        const uint64_t asked = (uint64_t)8 << 20;
+        m = ask(i ? MEASURE_COUNTERS : MEASURE_LIMITS, asked);
+        const struct measure_limits *l = &m.measured.limits;
+        assert_int_equal(l->read_bytes_per_s > 0 && l->int8_ops_per_s > 0 && l->f32_ops_per_s > 0,
+                         i == 0);
+        if (i == 0) assert_in_range(l->memory_bytes, asked / 2, asked);
+        for (int r = 0; r < size; r++) {
+            const struct measure_rank *k = &m.measured.ranks[r];
+            assert_int_equal(k->steps, 1);
+            assert_true(k->compute_ns > 0);
+            if (r == 0) assert_true(k->compute_ns + k->wait_ns + k->wire_ns <= wall);
+            assert_int_equal(k->allreduce_calls, 2 * model->shape.n_layers + 1);
+            assert_int_equal(k->allreduce_bytes, k->allreduce_calls * 4 * 4 * model->shape.dim);
+            assert_true(k->peak_rss_bytes > 0);
+        }
+    }
+    shut_down();
+}
+
+static void measuring_before_a_model(void **state) {
+    (void)state;
+    struct wire_message m = {.kind = WIRE_MEASURE, .measure = {.reps = 1}};
+    fake_welcome(&fake);
+    open_model(file.path, (uint32_t)size);
+    fake_tell(&fake, &m);
+    expect_failure(ERR_PROTOCOL, "measures before a model");
+}
+
 /* Steps at every distance around the moment at which the ranks go to rest. */
 static void rest_and_wake(void **state) {
     (void)state;
@@ -459,6 +509,8 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         WITH_JOB(from_hello_to_shutdown),
         WITH_JOB(rest_and_wake),
+        WITH_JOB(measuring),
+        WITH_JOB(measuring_before_a_model),
         WITH_JOB(idle_costs_nothing),
         WITH_JOB(headers_for_a_coordinator_without_the_file),
         OWN_JOB(only_rank_0_has_the_file),

@@ -209,6 +209,10 @@ void forward_logits(struct forward *f, float *logits, const uint32_t *chosen, si
     atomic_fetch_add_explicit(f->o.progress, 1, memory_order_relaxed);
 }
 
+const struct allreduce *forward_allreduce(const struct forward *f) {
+    return f->allreduce;
+}
+
 /* --- memory --- */
 
 static struct widths widths_of(const struct model_shape *s, const struct plan_rank *r) {

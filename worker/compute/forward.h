@@ -49,5 +49,7 @@ MUST_USE err forward_run(struct forward *f, const int32_t *tokens, const struct 
 /* logits[n, my vocabulary rows] of the tokens chosen[0 … n) of the last run (n <= max_tokens).
  * Local. */
 void forward_logits(struct forward *f, float *logits, const uint32_t *chosen, size_t n);
+/* For its counters.  Local. */
+const struct allreduce *forward_allreduce(const struct forward *f);
 
 #endif

@@ -28,6 +28,7 @@ struct step_runner {
     int32_t *tokens;     // [max_step_tokens]
     struct kv_row *rows; // [max_step_tokens]
     atomic_uint_fast64_t progress;
+    struct step_totals totals; // without those of the all-reduce
 };
 
 static struct kv_shape kv_shape_of(const struct model_shape *s, const struct plan *p, uint32_t r,
@@ -92,6 +93,13 @@ void step_free(struct step_runner *r) {
     mem_free(r->tokens);
     mem_free(r->rows);
     mem_free(r);
+}
+
+struct step_totals step_get_totals(const struct step_runner *r) {
+    struct step_totals t = r->totals;
+    t.allreduce_calls = allreduce_calls(forward_allreduce(r->forward));
+    t.allreduce_bytes = allreduce_bytes(forward_allreduce(r->forward));
+    return t;
 }
 
 uint64_t step_progress(const struct step_runner *r) {
@@ -183,19 +191,25 @@ static size_t list_tokens(struct step_runner *r, const struct batch *b) {
 
 err step_run(struct step_runner *r, const struct batch *b, struct batch_result *out) {
     uint64_t begin_ns = clock_ns(), waited_ns = comm_wait_ns(r->comm);
+    uint64_t wired_ns = comm_wire_ns(r->comm);
     mem_guard_begin();
     const struct batch_seq_result *results = NULL;
     err e = forward_run(r->forward, r->tokens, r->rows, list_tokens(r, b));
     if (e == ERR_OK) results = output_run(r->output, r->forward, b);
     mem_guard_end();
-    if (e != ERR_OK || !results) return e;
-
     uint64_t wait_ns = comm_wait_ns(r->comm) - waited_ns;
+    uint64_t wire_ns = comm_wire_ns(r->comm) - wired_ns;
+    uint64_t compute_ns = clock_ns() - begin_ns - wait_ns - wire_ns;
+    r->totals.steps++;
+    r->totals.compute_ns += compute_ns;
+    r->totals.wait_ns += wait_ns;
+    r->totals.wire_ns += wire_ns;
+    if (e != ERR_OK || !results) return e;
     *out = (struct batch_result){.epoch = b->epoch,
                                  .step = b->step,
                                  .n_seqs = b->n_seqs,
                                  .seqs = results,
-                                 .compute_ns = clock_ns() - begin_ns - wait_ns,
+                                 .compute_ns = compute_ns,
                                  .wait_ns = wait_ns};
     return ERR_OK;
 }

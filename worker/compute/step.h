@@ -49,6 +49,15 @@ MUST_USE err step_check(const struct step_runner *r, const struct batch *b);
  * is left alone.  ERR_INTERNAL when check_ranks finds a difference (on all ranks).  Collective. */
 MUST_USE err step_run(struct step_runner *r, const struct batch *b, struct batch_result *out);
 
+/* Of all steps so far. */
+struct step_totals {
+    uint64_t steps;
+    uint64_t compute_ns, wait_ns,
+        wire_ns; // together their whole time (comm.h says what waiting is)
+    uint64_t allreduce_calls, allreduce_bytes;
+};
+struct step_totals step_get_totals(const struct step_runner *r); // Local.
+
 /* Grows while a step is worked on: what the lifeline reports.  Any thread. */
 uint64_t step_progress(const struct step_runner *r);
 

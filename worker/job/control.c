@@ -26,6 +26,7 @@
 #include "common/frame.h"
 #include "common/log.h"
 #include "worker/job/loading.h"
+#include "worker/job/measuring.h"
 
 #define MESSAGE_BYTES 1024
 #define SILENCE_MS    3 // on the link, after which the ranks rest
@@ -73,6 +74,9 @@ static err check_message(const struct job *job, const struct wire_message *m) {
             return FAIL(ERR_MISMATCH, "a step of epoch %" PRIu64 " came to ranks of epoch %" PRIu64,
                         m->batch.epoch, job->epoch);
         return step_check(job->runner, &m->batch);
+    case WIRE_MEASURE:
+        if (!job->runner) return FAIL(ERR_PROTOCOL, "the coordinator measures before a model");
+        return ERR_OK;
     case WIRE_ERROR: // the coordinator gives up
     case WIRE_SHUTDOWN: return ERR_OK;
     default:
@@ -155,6 +159,7 @@ static err handle(struct loop *loop, bool *done) {
     case WIRE_OPEN: return loading_open(job, &m.open);
     case WIRE_LOAD: return load(job, &m.load);
     case WIRE_STEP: return run_step(loop, &m.batch);
+    case WIRE_MEASURE: return measuring_run(job, &m.measure);
     case WIRE_SHUTDOWN: *done = true; return ERR_OK;
     case WIRE_ERROR: return FAIL(m.error.code, "%s", m.error.message);
     default: return FAIL(ERR_INTERNAL, "rank 0 broadcast %s", wire_kind_name(m.kind));

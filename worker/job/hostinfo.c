@@ -180,6 +180,47 @@ double hostinfo_cpu_quota(const char *root) {
     return cpus;
 }
 
+/* ---- this process and its CPU ---- */
+
+uint64_t hostinfo_resident_bytes(void) {
+    uint64_t total, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f && fscanf(f, "%" SCNu64 " %" SCNu64, &total, &resident) != 2) resident = 0;
+    if (f) fclose(f);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The mapping's first line is "7f…000-7f…000 rw-p …", then one line for each of its numbers.  It
+ * may have grown together with a neighbour. */
+uint64_t hostinfo_huge_bytes(const void *p, uint64_t bytes) {
+    char line[512];
+    uint64_t begin, end, kib, huge = 0;
+    bool inside = false;
+    FILE *f = fopen("/proc/self/smaps", "re");
+    while (f && fgets(line, sizeof line, f)) {
+        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " ", &begin, &end) == 2)
+            inside = (uintptr_t)p >= begin && (uintptr_t)p < end;
+        else if (inside && sscanf(line, "AnonHugePages: %" SCNu64, &kib) == 1)
+            huge = kib * 1024;
+    }
+    if (f) fclose(f);
+    return huge < bytes ? huge : bytes;
+}
+
+void hostinfo_cpu_name(const char *root, char *out, size_t n) {
+    char path[PATH_BYTES], line[256];
+    out[0] = '\0';
+    snprintf(path, sizeof path, "%s/proc/cpuinfo", root);
+    FILE *f = fopen(path, "re");
+    while (f && fgets(line, sizeof line, f)) {
+        const char *colon = strchr(line, ':');
+        if (!colon || strncmp(line, "model name", strlen("model name")) != 0) continue;
+        snprintf(out, n, "%.*s", (int)strcspn(colon + 2, "\n"), colon + 2);
+        break;
+    }
+    if (f) fclose(f);
+}
+
 /* ---- shared memory of MPI ---- */
 
 /* Only files that Open MPI makes: something else below /dev/shm is not ours to remove. */

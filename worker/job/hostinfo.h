@@ -28,6 +28,13 @@ uint64_t hostinfo_memory_available(const struct hostinfo_memory *m);
 /* CPUs' worth of time that the control groups allow per second, 0 when there is no limit. */
 double hostinfo_cpu_quota(const char *root);
 
+/* Memory of this process that is resident now; and the part of the mapping at `p` (at most `bytes`)
+ * that lies in huge pages. */
+uint64_t hostinfo_resident_bytes(void);
+uint64_t hostinfo_huge_bytes(const void *p, uint64_t bytes);
+/* "AMD EPYC 9B45" into out[n], "" when the machine does not say. */
+void hostinfo_cpu_name(const char *root, char *out, size_t n);
+
 /* The shared-memory files of MPI that this process has mapped at this moment, at most `max`;
  * returns how many. */
 size_t hostinfo_shm_files(char (*paths)[HOSTINFO_SHM_PATH_MAX], size_t max);

@@ -15,6 +15,7 @@
 #include "worker/compute/step.h"
 #include "worker/job/comm.h"
 #include "worker/job/lifeline.h"
+#include "worker/job/limits.h"
 #include "worker/job/threads.h"
 #include "worker/job/uplink.h"
 #include "worker/kernels/kernels.h"
@@ -37,6 +38,9 @@ struct job {
     struct threads_team team;
     struct weights *weights;
     struct step_runner *runner;
+    /* with the first MEASURE */
+    struct limits *limits;
+    uint64_t peak_rss_bytes; // not counting memory for measuring
 };
 
 #endif

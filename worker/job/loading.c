@@ -286,11 +286,13 @@ err loading_load(struct job *job, const struct wire_load *load) {
 }
 
 void loading_release(struct job *job) {
+    limits_free(job->limits);
     step_free(job->runner);
     weights_free(job->weights);
     model_free(job->model);
     gguf_close(job->gguf);
     plan_deinit(&job->plan);
+    job->limits = NULL;
     job->runner = NULL;
     job->weights = NULL;
     job->model = NULL;

@@ -140,6 +140,30 @@ static void segments_of_mpi_only(void **state) {
     unlink(other);
 }
 
+static void name_of_the_cpu(void **state) {
+    (void)state;
+    char name[16];
+    hostinfo_cpu_name(root, name, sizeof name);
+    assert_string_equal(name, "");
+    put("/proc/cpuinfo",
+        "processor\t: 0\nmodel\t\t: 17\nmodel name\t: A very long name of a CPU\n");
+    hostinfo_cpu_name(root, name, sizeof name);
+    assert_string_equal(name, "A very long nam");
+}
+
+static void resident_and_huge(void **state) {
+    (void)state;
+    const size_t bytes = 64 * MIB;
+    uint64_t before = hostinfo_resident_bytes();
+    char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(p != MAP_FAILED && before > 0);
+    madvise(p, bytes, MADV_HUGEPAGE);
+    memset(p, 1, bytes);
+    assert_true(hostinfo_resident_bytes() >= before + bytes * 9 / 10);
+    assert_true(hostinfo_huge_bytes(p, bytes) <= bytes); // none where the machine gives none
+    munmap(p, bytes);
+}
+
 #define IN_ROOT(test) cmocka_unit_test_setup_teardown(test, make_root, remove_root)
 
 int main(void) {
@@ -149,6 +173,8 @@ int main(void) {
         IN_ROOT(version1_with_joined_controllers),
         IN_ROOT(path_outside_the_container),
         IN_ROOT(groups_are_told_apart),
+        IN_ROOT(name_of_the_cpu),
+        cmocka_unit_test(resident_and_huge),
         cmocka_unit_test(segments_of_mpi_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
