@@ -285,6 +285,8 @@ static err on_loaded(struct cluster *c, const struct wire_loaded *m) {
     for (uint32_t r = 0; r < m->size; r++) {
         c->ranks[r].stats = m->ranks[r];
         c->ranks[r].threads = m->ranks[r].threads;
+        c->ranks[r].isa = c->roster.ranks[r].isa;
+        c->ranks[r].cpus = c->roster.ranks[r].cpus;
     }
     c->info = (struct cluster_info){.gguf = c->model.gguf,
                                     .model = c->model.model,
@@ -296,6 +298,8 @@ static err on_loaded(struct cluster *c, const struct wire_loaded *m) {
                                     .kv_blocks = c->pool.blocks,
                                     .max_batch = c->options->max_batch,
                                     .max_step_tokens = c->pool.max_step_tokens,
+                                    .mpi = c->roster.ranks[0].mpi,
+                                    .transport = c->roster.ranks[0].transport,
                                     .epoch = c->roster.epoch,
                                     .load_ns = m->load_ns};
     c->informed = true;
@@ -312,6 +316,15 @@ static err on_result(struct cluster *c, const struct batch_result *result) {
     c->n_in_flight--;
     memmove(c->in_flight, c->in_flight + 1, c->n_in_flight * sizeof *c->in_flight);
     c->events->result(c->ctx, result);
+    return ERR_OK;
+}
+
+static err on_measured(struct cluster *c, const struct measure_answer *answer) {
+    if (!c->measuring || answer->size != c->roster.size)
+        return FAIL(ERR_PROTOCOL, "rank 0 sent a measurement of %u ranks that was not asked for",
+                    answer->size);
+    c->measuring = false;
+    c->events->measured(c->ctx, answer);
     return ERR_OK;
 }
 
@@ -335,6 +348,9 @@ static err take_link_message(struct cluster *c, const struct wire_message *m) {
         break;
     case WIRE_RESULT:
         if (s == STATE_READY) return on_result(c, &m->result);
+        break;
+    case WIRE_MEASURED:
+        if (s == STATE_READY) return on_measured(c, &m->measured);
         break;
     default: break;
     }
@@ -438,6 +454,15 @@ err cluster_send_step(struct cluster *c, const struct batch *b) {
     struct wire_message m = {.kind = WIRE_STEP, .batch = *b};
     TRY(send_message(c, &m));
     c->in_flight[c->n_in_flight++] = b->step;
+    return ERR_OK;
+}
+
+err cluster_measure(struct cluster *c, const struct measure_ask *ask) {
+    if (c->state != STATE_READY) return FAIL(ERR_RANK_LOST, "the ranks are not ready");
+    CHECK(c->n_in_flight == 0 && !c->measuring);
+    struct wire_message m = {.kind = WIRE_MEASURE, .measure = *ask};
+    TRY(send_message(c, &m));
+    c->measuring = true;
     return ERR_OK;
 }
 

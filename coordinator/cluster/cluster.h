@@ -24,6 +24,7 @@ struct cluster;
 
 struct cluster_rank {
     char host[64];
+    const char *isa, *cpus; // kernel table in use, "0-3,8"
     int64_t pid;
     uint32_t threads;
     bool up;
@@ -43,6 +44,7 @@ struct cluster_info {
     uint32_t kv_blocks;
     uint32_t max_batch;
     uint32_t max_step_tokens;
+    const char *mpi, *transport; // of rank 0
     uint64_t epoch;
     uint64_t load_ns;
 };
@@ -52,6 +54,8 @@ struct cluster_events {
     void (*ready)(void *ctx);
     /* The result of the oldest step in flight; valid during the call. */
     void (*result)(void *ctx, const struct batch_result *result);
+    /* The answer to cluster_measure; valid during the call. */
+    void (*measured)(void *ctx, const struct measure_answer *answer);
     /* Ranks are lost or could not be started; sentence names rank, host and signal as far as known.
      * From here on no step is answered.  Once. */
     void (*failed)(void *ctx, err code, const char *message);
@@ -69,6 +73,9 @@ bool cluster_is_ready(const struct cluster *c);
 /* Sends a step.  The batch is encoded before this returns.  At most two steps may be in flight.
  * ERR_RANK_LOST when the cluster is not ready. */
 MUST_USE err cluster_send_step(struct cluster *c, const struct batch *b);
+/* Has the ranks measure something; one measurement at a time and no step in flight.  ERR_RANK_LOST
+ * when the cluster is not ready. */
+MUST_USE err cluster_measure(struct cluster *c, const struct measure_ask *ask);
 /* Ends the ranks in good order (SHUTDOWN, then signals); `stopped` follows. */
 void cluster_stop(struct cluster *c);
 /* After `failed` or `stopped`; or before cluster_start succeeded (NULL). */

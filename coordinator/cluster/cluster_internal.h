@@ -64,6 +64,7 @@ struct cluster {
     bool idle;                      // the other ranks sleep
     uint64_t in_flight[CLUSTER_MAX_IN_FLIGHT];
     uint32_t n_in_flight;
+    bool measuring;
 
     struct cluster_rank *ranks; // [roster.size]
     struct cluster_info info;

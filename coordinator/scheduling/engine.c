@@ -29,7 +29,8 @@ struct engine {
     enum engine_state state;
     struct cluster *cluster;
     struct sched *sched; // from ready on
-    bool step_in_flight;
+    bool step_in_flight, measuring;
+    struct engine_step step; // under way, or the last one
     err failure;
     char failure_message[1024];
 };
@@ -39,9 +40,15 @@ struct engine {
 static void pump(struct engine *e) {
     sched_flush(e->sched);
     if (e->state != ENGINE_READY && e->state != ENGINE_DRAINING) return;
+    if (e->step_in_flight || e->measuring) return;
     struct batch batch;
-    if (e->step_in_flight || !sched_next(e->sched, clock_ns(), &batch)) return;
+    if (!sched_next(e->sched, clock_ns(), &batch)) {
+        if (e->events.idle) e->events.idle(e->ctx);
+        return;
+    }
     e->step_in_flight = true;
+    e->step = (struct engine_step){
+        .sent_ns = clock_ns(), .n_seqs = batch.n_seqs, .n_tokens = batch.n_tokens};
     if (cluster_send_step(e->cluster, &batch) != ERR_OK)
         log_error("a step could not be sent: %s", error_message());
 }
@@ -89,12 +96,21 @@ static void on_result(void *ctx, const struct batch_result *result) {
     struct engine *e = ctx;
     if (e->state == ENGINE_FAILED) return;
     e->step_in_flight = false;
-    if (sched_apply(e->sched, result, clock_ns()) == ERR_OK) {
+    e->step.received_ns = clock_ns();
+    if (e->events.step) e->events.step(e->ctx, &e->step);
+    if (sched_apply(e->sched, result, e->step.received_ns) == ERR_OK) {
         pump(e);
         return;
     }
     end_requests(e, ERR_PROTOCOL, error_message());
     cluster_stop(e->cluster); // `failed` is said when the ranks are gone
+}
+
+static void on_measured(void *ctx, const struct measure_answer *answer) {
+    struct engine *e = ctx;
+    e->measuring = false;
+    if (e->events.measured) e->events.measured(e->ctx, answer);
+    schedule_pump(e);
 }
 
 static void on_failed(void *ctx, err code, const char *message) {
@@ -114,8 +130,11 @@ static void on_stopped(void *ctx) {
     e->events.stopped(e->ctx);
 }
 
-static const struct cluster_events cluster_callbacks = {
-    .ready = on_ready, .result = on_result, .failed = on_failed, .stopped = on_stopped};
+static const struct cluster_events cluster_callbacks = {.ready = on_ready,
+                                                        .result = on_result,
+                                                        .measured = on_measured,
+                                                        .failed = on_failed,
+                                                        .stopped = on_stopped};
 
 /* ---- the owner's side ---- */
 
@@ -181,6 +200,21 @@ void engine_abandon(struct engine *e, uint64_t id) {
     if (!e->sched) return;
     sched_abandon(e->sched, id);
     schedule_pump(e);
+}
+
+void engine_resume(struct engine *e, uint64_t id) {
+    if (!e->sched) return;
+    sched_resume(e->sched, id);
+    schedule_pump(e);
+}
+
+err engine_measure(struct engine *e, const struct measure_ask *ask) {
+    if (e->state != ENGINE_READY) return FAIL(ERR_RANK_LOST, "the ranks are not ready to measure");
+    if (e->step_in_flight || e->measuring)
+        return FAIL(ERR_BUSY, "the ranks work on something else: measure when they are idle");
+    TRY(cluster_measure(e->cluster, ask));
+    e->measuring = true;
+    return ERR_OK;
 }
 
 void engine_drain(struct engine *e) {

@@ -18,12 +18,24 @@ struct engine;
 
 enum engine_state { ENGINE_STARTING, ENGINE_READY, ENGINE_DRAINING, ENGINE_FAILED, ENGINE_STOPPED };
 
+struct engine_step {
+    uint64_t sent_ns, received_ns;
+    uint32_t n_seqs, n_tokens;
+};
+
+/* The last three may be NULL. */
 struct engine_events {
     void (*ready)(void *ctx);
     /* After every open request got its `end` with the same error.  Once. */
     void (*failed)(void *ctx, err code, const char *message);
     /* After engine_stop.  Once. */
     void (*stopped)(void *ctx);
+    /* A step was answered; the sinks have not heard of it yet. */
+    void (*step)(void *ctx, const struct engine_step *step);
+    /* Nothing is under way and no request can go on: they have all ended or pause. */
+    void (*idle)(void *ctx);
+    /* The answer to engine_measure, valid during the call. */
+    void (*measured)(void *ctx, const struct measure_answer *answer);
 };
 
 struct engine_counts {
@@ -52,6 +64,13 @@ MUST_USE err engine_submit(struct engine *e, const int32_t *prompt, size_t n_pro
 void engine_cancel(struct engine *e, uint64_t id);
 /* Like engine_cancel, but the sink is never called again: for an owner that is going away. */
 void engine_abandon(struct engine *e, uint64_t id);
+/* A request that pauses (request_params.pause_at), now or later, goes on.  Unknown ids are ignored.
+ */
+void engine_resume(struct engine *e, uint64_t id);
+/* Has all ranks measure something; steps wait until `measured` has come.  ERR_BUSY while a step or
+ * another measurement is under way (never from `idle` or `measured`), ERR_RANK_LOST when the ranks
+ * are lost. */
+MUST_USE err engine_measure(struct engine *e, const struct measure_ask *ask);
 /* No new requests; running ones go on (drain).  engine_stop ends the ranks at once: open requests
  * get `end` with ERR_CANCELLED, then `stopped`. */
 void engine_drain(struct engine *e);

@@ -12,8 +12,11 @@
 #include "coordinator/scheduling/sequence.h"
 
 void request_params_init(struct request_params *p) {
-    *p = (struct request_params){
-        .sampling = {.temperature = 0, .top_p = 1}, .n = 1, .max_tokens = 16, .repeat_penalty = 1};
+    *p = (struct request_params){.sampling = {.temperature = 0, .top_p = 1},
+                                 .n = 1,
+                                 .max_tokens = 16,
+                                 .repeat_penalty = 1,
+                                 .pause_at = REQUEST_NO_PAUSE};
 }
 
 const char *finish_reason_name(enum finish_reason r) {

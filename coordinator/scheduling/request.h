@@ -18,6 +18,7 @@
 #define REQUEST_MAX_STOPS      4
 #define REQUEST_MAX_STOP_BYTES 256
 #define REQUEST_MAX_BIAS       1024
+#define REQUEST_NO_PAUSE       UINT32_MAX
 #define REQUEST_MAX_TOP        20 // of the HTTP API; `run` and `eval` allow BATCH_MAX_TOP
 
 struct request_bias {
@@ -42,6 +43,8 @@ struct request_params {
     uint32_t top_n;     // alternatives with them
     bool want_prompt;   // log-probabilities of the prompt's tokens (echo, eval), with prompt_top_n
     uint32_t prompt_top_n;
+    uint32_t pause_at; // waits for engine_resume when so many tokens are in the KV cache; and
+                       // REQUEST_NO_PAUSE
 };
 /* Greedy, one choice, 16 tokens, no penalties. */
 void request_params_init(struct request_params *p);

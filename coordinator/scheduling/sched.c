@@ -172,6 +172,11 @@ void sched_abandon(struct sched *s, uint64_t id) {
     sched_cancel(s, id);
 }
 
+void sched_resume(struct sched *s, uint64_t id) {
+    struct request *r = find_request(s, id);
+    if (r) r->resumed = true;
+}
+
 void sched_fail_all(struct sched *s, err code, const char *message) {
     for (uint32_t i = 0; i < s->n_requests; i++) {
         retire_all(s, s->requests[i]);
@@ -277,6 +282,13 @@ static bool admit_one(struct sched *s, uint64_t now_ns) {
     return true;
 }
 
+/* Tokens that a sequence may compute before it has to pause. */
+static uint32_t until_pause(const struct sequence *q) {
+    uint32_t at = q->request->params.pause_at;
+    if (q->request->resumed) return UINT32_MAX;
+    return at > q->n_computed ? at - q->n_computed : 0;
+}
+
 bool sched_next(struct sched *s, uint64_t now_ns, struct batch *out) {
     CHECK(!s->in_flight);
     s->n_seqs = s->n_tokens = s->n_prefill_tokens = 0;
@@ -290,6 +302,7 @@ bool sched_next(struct sched *s, uint64_t now_ns, struct batch *out) {
         bool decoding = sequence_is_decoding(q);
         uint32_t n = decoding ? 1 : q->n_tokens - q->n_computed;
         if (!decoding && n > budget) n = budget;
+        if (n > until_pause(q)) n = until_pause(q);
         if (n == 0) continue;
         if (!reserve(s, q, q->n_computed + n)) break; // q was the newest: nobody comes after it
         if (!decoding) {

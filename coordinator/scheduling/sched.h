@@ -45,12 +45,13 @@ struct sched *sched_create(const struct sched_limits *l, const struct tokenizer 
 /* Open requests are dropped without a word: end them first (sched_fail_all). */
 void sched_free(struct sched *s);
 
-/* engine_submit, _cancel and _abandon say what these do. */
+/* engine_submit, _cancel, _abandon and _resume say what these do. */
 MUST_USE err sched_submit(struct sched *s, const int32_t *prompt, size_t n_prompt,
                           const struct request_params *p, const struct request_sink *sink,
                           void *sink_ctx, uint64_t now_ns, uint64_t *id);
 void sched_cancel(struct sched *s, uint64_t id);
 void sched_abandon(struct sched *s, uint64_t id);
+void sched_resume(struct sched *s, uint64_t id);
 
 /* Calls `end` of requests that are over.  Not from inside a sink. */
 void sched_flush(struct sched *s);

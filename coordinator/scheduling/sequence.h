@@ -46,6 +46,7 @@ struct request {
     void *sink_ctx;
     uint32_t n_open; // choices that are not done
     bool cancelled, abandoned, ended;
+    bool resumed;                // after params.pause_at
     struct request *next_ending; // list of requests whose `end` is due
     err end_error;
     const char *end_message;

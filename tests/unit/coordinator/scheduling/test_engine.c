@@ -21,7 +21,8 @@ struct cluster {
     void *ctx;
     struct cluster_info info;
     uint64_t step, seq_id; // of the step under way
-    uint32_t n_steps, n_stops;
+    uint32_t n_steps, n_stops, n_asked;
+    enum measure_what asked;
 };
 
 static struct cluster *the_cluster;
@@ -56,6 +57,13 @@ err cluster_send_step(struct cluster *c, const struct batch *b) {
     return ERR_OK;
 }
 
+err cluster_measure(struct cluster *c, const struct measure_ask *ask) {
+    assert_int_equal(c->step, 0);
+    c->asked = ask->what;
+    c->n_asked++;
+    return ERR_OK;
+}
+
 void cluster_stop(struct cluster *c) {
     c->n_stops++;
 }
@@ -70,7 +78,7 @@ struct owner {
     uv_loop_t loop;
     struct options options;
     struct engine *engine;
-    int n_ready, n_failed, n_stopped, n_ended, n_texts;
+    int n_ready, n_failed, n_stopped, n_ended, n_texts, n_steps, n_idle, n_measured;
     err failure, end_error;
 };
 
@@ -89,8 +97,27 @@ static void on_stopped(void *ctx) {
     ((struct owner *)ctx)->n_stopped++;
 }
 
-static const struct engine_events events = {
-    .ready = on_ready, .failed = on_failed, .stopped = on_stopped};
+static void on_step(void *ctx, const struct engine_step *step) {
+    assert_true(step->sent_ns > 0 && step->received_ns >= step->sent_ns);
+    assert_int_equal(step->n_seqs, 1);
+    ((struct owner *)ctx)->n_steps++;
+}
+
+static void on_idle(void *ctx) {
+    ((struct owner *)ctx)->n_idle++;
+}
+
+static void on_measured(void *ctx, const struct measure_answer *answer) {
+    assert_int_equal(answer->size, 2);
+    ((struct owner *)ctx)->n_measured++;
+}
+
+static const struct engine_events events = {.ready = on_ready,
+                                            .failed = on_failed,
+                                            .stopped = on_stopped,
+                                            .step = on_step,
+                                            .idle = on_idle,
+                                            .measured = on_measured};
 
 static void on_text(void *ctx, uint32_t choice, const char *text, size_t n,
                     const struct token_entry *tokens, size_t n_tokens) {
@@ -275,6 +302,48 @@ static void cancelled_and_abandoned(void **state) {
     close_owner(&o);
 }
 
+/* A request that pauses lets the ranks be asked what they have done, and goes on. */
+static void pausing_and_measuring(void **state) {
+    (void)state;
+    const int32_t prompt[] = {300, 301};
+    const struct measure_ask ask = {.what = MEASURE_COUNTERS, .reps = 1};
+    const struct measure_answer done = {.size = 2};
+    struct request_params p;
+    struct owner o;
+    uint64_t id;
+    open_owner(&o);
+    assert_int_equal(engine_measure(o.engine, &ask), ERR_RANK_LOST);
+    make_ready(&o);
+    request_params_init(&p);
+    p.max_tokens = 2;
+    p.pause_at = 2;
+    assert_int_equal(engine_submit(o.engine, prompt, 2, &p, &sink, &o, &id), ERR_OK);
+    uv_run(&o.loop, UV_RUN_NOWAIT);
+    assert_int_equal(engine_measure(o.engine, &ask), ERR_BUSY); // a step is under way
+    assert_int_equal(o.n_idle, 0);
+    answer(400);
+    assert_int_equal(o.n_steps, 1);
+    assert_int_equal(o.n_idle, 1);
+    assert_int_equal(the_cluster->n_steps, 1); // the second token waits
+    assert_int_equal(engine_measure(o.engine, &ask), ERR_OK);
+    assert_int_equal(the_cluster->asked, MEASURE_COUNTERS);
+    assert_int_equal(engine_measure(o.engine, &ask), ERR_BUSY);
+    engine_resume(o.engine, id);
+    uv_run(&o.loop, UV_RUN_NOWAIT);
+    assert_int_equal(the_cluster->n_steps, 1); // and for the measurement
+    the_cluster->events.measured(the_cluster->ctx, &done);
+    assert_int_equal(o.n_measured, 1);
+    uv_run(&o.loop, UV_RUN_NOWAIT);
+    assert_int_equal(the_cluster->n_steps, 2);
+    answer(401);
+    assert_true(o.n_ended == 1 && o.end_error == ERR_OK);
+    assert_int_equal(o.n_idle, 2);
+    engine_resume(o.engine, 12345); // unknown: ignored
+    engine_stop(o.engine);
+    the_cluster->events.stopped(the_cluster->ctx);
+    close_owner(&o);
+}
+
 static int setup(void **state) {
     (void)state;
     tokenizer = demo_tokenizer();
@@ -295,6 +364,7 @@ int main(void) {
         cmocka_unit_test(stopping_cancels),
         cmocka_unit_test(draining_finishes_what_runs),
         cmocka_unit_test(cancelled_and_abandoned),
+        cmocka_unit_test(pausing_and_measuring),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

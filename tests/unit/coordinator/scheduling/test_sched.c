@@ -222,6 +222,44 @@ static void prompt_logprobs_come_once_and_in_order(void **state) {
     close_world(&w);
 }
 
+/* Requests that pause, wherever, say the same as those that do not, and let others pass. */
+static void pausing_changes_nothing(void **state) {
+    static const uint32_t pauses[] = {0, 1, 30, 63, 100, 107};
+    struct request_params p;
+    request_params_init(&p);
+    p.max_tokens = 20;
+    p.ignore_eos = true;
+    struct client alone, other;
+    reference(*state, 100, 1, &p, &alone);
+    for (size_t i = 0; i < sizeof pauses / sizeof *pauses; i++) {
+        struct world w;
+        struct client c;
+        open_world(&w, *state, 16, 4, 16);
+        p.pause_at = pauses[i];
+        uint64_t id = submit(&w, 100, 1, &p, &c);
+        while (step(&w)) {
+        }
+        assert_false(c.ended);
+        assert_int_equal(sched_get_counts(w.sched).running, 1);
+        assert_int_equal(sched_get_counts(w.sched).kv_blocks_used, block_count_for(pauses[i]));
+        p.pause_at = REQUEST_NO_PAUSE;
+        submit(&w, 20, 2, &p, &other);
+        while (step(&w)) {
+        }
+        assert_true(other.ended);
+        assert_false(c.ended);
+        sched_resume(w.sched, id);
+        while (step(&w)) {
+        }
+        assert_true(c.ended);
+        assert_string_equal(c.text.data, alone.text.data);
+        buf_deinit(&c.text);
+        buf_deinit(&other.text);
+        close_world(&w);
+    }
+    buf_deinit(&alone.text);
+}
+
 static void cancel_in_every_state(void **state) {
     struct request_params p;
     request_params_init(&p);
@@ -306,6 +344,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chunks_batches_and_preemption_change_nothing),
         cmocka_unit_test(prompt_logprobs_come_once_and_in_order),
+        cmocka_unit_test(pausing_changes_nothing),
         cmocka_unit_test(cancel_in_every_state),
         cmocka_unit_test(limits_are_refused),
         cmocka_unit_test(the_edge_of_the_context_is_length),
