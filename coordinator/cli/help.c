@@ -50,6 +50,7 @@ void options_print_help(const char *command) {
     const struct option_row *rows = option_table(&count);
     for (size_t i = 0; i < count; i++)
         if (rows[i].commands & c->bit) print_option(&rows[i]);
+    if (c->notes) printf("\n%s\n", c->notes);
     puts("\nFlags can be turned off again with --no-NAME, e.g. when a configuration file sets "
          "them.");
 }

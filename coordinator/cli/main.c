@@ -23,8 +23,9 @@ static const struct {
     err (*run)(const struct options *o);
     bool needs_ranks;
 } commands[] = {
-    {"run", cmd_run, true},    {"serve", cmd_serve, true},      {"eval", cmd_eval, true},
-    {"plan", cmd_plan, false}, {"inspect", cmd_inspect, false}, {"tokenize", cmd_tokenize, false},
+    {"run", cmd_run, true},     {"serve", cmd_serve, true},      {"eval", cmd_eval, true},
+    {"plan", cmd_plan, false},  {"inspect", cmd_inspect, false}, {"tokenize", cmd_tokenize, false},
+    {"bench", cmd_bench, true},
 };
 
 /* A standard file that the caller has closed would otherwise be the next socket. */

@@ -20,9 +20,11 @@ enum {
     COMMAND_PLAN = 8,
     COMMAND_INSPECT = 16,
     COMMAND_TOKENIZE = 32,
+    COMMAND_BENCH = 64,
 };
-#define COMMAND_ALL    63u
-#define COMMAND_ENGINE 7u // those that start ranks: run, serve, eval
+#define COMMAND_ALL    127u
+#define COMMAND_ANSWER 7u  // those that answer somebody: run, serve, eval
+#define COMMAND_ENGINE 71u // those that start ranks: the same and bench
 
 struct command_row {
     const char *name;
@@ -30,6 +32,7 @@ struct command_row {
     const char *usage;   // what follows the name
     const char *summary; // one line of the overview
     size_t max_args;     // positional arguments
+    const char *notes;   // what the help says after the options, or NULL
 };
 
 enum option_type {
@@ -42,9 +45,11 @@ enum option_type {
     OPTION_U64,
     OPTION_SIZE32, // … and with a suffix K, M, G or T (powers of 1024)
     OPTION_SIZE64,
-    OPTION_REAL, // double
+    OPTION_REAL,    // double
+    OPTION_NUMBERS, // struct number_list: different whole numbers, "1,2,4K"
 };
 
+/* Two commands may have options of the same name that are rows of their own. */
 struct option_row {
     const char *name;     // --name
     char letter;          // -n, or 0
@@ -53,7 +58,7 @@ struct option_row {
     enum option_type type;
     size_t offset;            // of the value in struct options
     size_t given_offset;      // of a bool set when the option is given (0: none), or a list's count
-    double min, max;          // of numbers, both allowed; bytes of texts; entries of lists
+    double min, max;          // of numbers, both allowed; bytes of texts; entries of text lists
     const char *const *words; // of OPTION_WORD, NULL-terminated, in the enum's order
     const char *standard;     // the default, as it would be written; NULL: zero
     unsigned commands;

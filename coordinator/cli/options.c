@@ -39,7 +39,9 @@ static void *field(struct options *o, size_t offset) {
 
 static err bad_number(const struct option_row *row, const char *shown, const char *text) {
     const bool sized = row->type == OPTION_SIZE32 || row->type == OPTION_SIZE64;
-    const char *kind = row->type == OPTION_REAL ? "a number" : "a whole number";
+    const char *kind = row->type == OPTION_REAL      ? "a number"
+                       : row->type == OPTION_NUMBERS ? "whole numbers with commas,"
+                                                     : "a whole number";
     const char *suffix = sized ? ", with K, M, G or T for powers of 1024 if you like" : "";
     if (row->max >= 9.2e18)
         return FAIL(ERR_USAGE, "%s %.80s: %s from %.0f is needed%s", shown, text, kind, row->min,
@@ -139,6 +141,33 @@ static err append_text(struct options *o, const struct option_row *row, const ch
     return ERR_OK;
 }
 
+/* "1,2,4K": every number once. */
+static err set_numbers(struct options *o, const struct option_row *row, const char *shown,
+                       const char *text) {
+    struct number_list list = {0};
+    const char *at = text;
+    do {
+        char word[24];
+        uint64_t v;
+        size_t n = strcspn(at, ",");
+        if (n >= sizeof word) return bad_number(row, shown, text);
+        memcpy(word, at, n);
+        word[n] = '\0';
+        at += n;
+        if (!parse_whole(word, true, &v) || (double)v < row->min || (double)v > row->max)
+            return bad_number(row, shown, text);
+        if (list.n == OPTIONS_MAX_NUMBERS)
+            return FAIL(ERR_USAGE, "%s %.80s: at most %d numbers are allowed", shown, text,
+                        OPTIONS_MAX_NUMBERS);
+        for (size_t i = 0; i < list.n; i++)
+            if (list.v[i] == v)
+                return FAIL(ERR_USAGE, "%s %.80s: %s stands there twice", shown, text, word);
+        list.v[list.n++] = (uint32_t)v;
+    } while (*at++ == ',');
+    *(struct number_list *)field(o, row->offset) = list;
+    return ERR_OK;
+}
+
 err option_set(struct options *o, const struct option_row *row, const char *shown,
                const char *text) {
     switch (row->type) {
@@ -147,6 +176,7 @@ err option_set(struct options *o, const struct option_row *row, const char *show
     case OPTION_TEXT: TRY(set_text(o, row, shown, text)); break;
     case OPTION_WORD: TRY(set_word(o, row, shown, text)); break;
     case OPTION_REAL: TRY(set_real(o, row, shown, text)); break;
+    case OPTION_NUMBERS: TRY(set_numbers(o, row, shown, text)); break;
     case OPTION_U16:
     case OPTION_U32:
     case OPTION_U64:
@@ -186,17 +216,18 @@ static err unknown_option(const char *command, const char *word) {
     size_t count;
     const struct option_row *rows = option_table(&count);
     size_t n = strcspn(word, "=");
-    for (size_t i = 0; i < count && strncmp(word, "--", 2) == 0; i++) {
-        if (strlen(rows[i].name) != n - 2 || strncmp(rows[i].name, word + 2, n - 2) != 0) continue;
-        size_t n_commands;
-        const struct command_row *c = command_table(&n_commands);
-        char takers[128] = "";
-        for (size_t k = 0; k < n_commands; k++)
-            if (rows[i].commands & c[k].bit)
-                strcat(strcat(takers, takers[0] ? ", " : ""), c[k].name);
-        return FAIL(ERR_USAGE, "%.*s is an option of %s, not of %s", (int)n, word, takers, command);
-    }
-    return FAIL(ERR_USAGE, "unknown option %.80s; see lockstep %s --help", word, command);
+    unsigned bits = 0;
+    for (size_t i = 0; i < count && strncmp(word, "--", 2) == 0; i++)
+        if (strlen(rows[i].name) == n - 2 && strncmp(rows[i].name, word + 2, n - 2) == 0)
+            bits |= rows[i].commands;
+    if (bits == 0)
+        return FAIL(ERR_USAGE, "unknown option %.80s; see lockstep %s --help", word, command);
+    size_t n_commands;
+    const struct command_row *c = command_table(&n_commands);
+    char takers[128] = "";
+    for (size_t k = 0; k < n_commands; k++)
+        if (bits & c[k].bit) strcat(strcat(takers, takers[0] ? ", " : ""), c[k].name);
+    return FAIL(ERR_USAGE, "%.*s is an option of %s, not of %s", (int)n, word, takers, command);
 }
 
 /* '?' and ':' of getopt_long. */
@@ -210,21 +241,21 @@ static err refused_option(const char *command, char **argv, bool missing) {
     return unknown_option(command, word);
 }
 
-static const struct option_row *row_of_letter(int letter) {
+static const struct option_row *row_of_letter(unsigned command, int letter) {
     size_t count;
     const struct option_row *rows = option_table(&count);
     for (size_t i = 0; i < count; i++)
-        if (rows[i].letter == letter) return &rows[i];
+        if (rows[i].letter == letter && rows[i].commands & command) return &rows[i];
     return NULL;
 }
 
 /* One option as getopt found it.  A list on the command line replaces the file's. */
-static err take_option(struct options *o, int found, bool *list_begun) {
+static err take_option(struct options *o, unsigned command, int found, bool *list_begun) {
     size_t count;
     const struct option_row *rows = option_table(&count), *row;
     char shown[40];
     if (found < NO_PREFIX) {
-        row = row_of_letter(found);
+        row = row_of_letter(command, found);
         memcpy(shown, (char[]){'-', (char)found, '\0'}, 3);
     } else {
         row = &rows[found >= PLAIN ? found - PLAIN : found - NO_PREFIX];
@@ -249,7 +280,7 @@ static err walk(struct options *o, const struct command_row *command, int argc, 
     opterr = 0;
     for (int found; (found = getopt_long(argc, argv, tables.shorts, tables.longs, NULL)) != -1;) {
         if (found == '?' || found == ':') return refused_option(command->name, argv, found == ':');
-        TRY(take_option(target, found, list_begun));
+        TRY(take_option(target, command->bit, found, list_begun));
     }
     o->config = target->config;
     o->help |= target->help;
@@ -297,6 +328,7 @@ static err parse_command(struct options *o, const struct command_row *command, i
     if (o->n_args > command->max_args)
         return FAIL(ERR_USAGE, "unexpected argument '%.80s'%s", o->args[command->max_args],
                     command->max_args ? "; put the text in quotes" : "");
+    if (o->bench_ranks.n) o->ranks = o->bench_ranks.v[0];
     return check_together(o);
 }
 

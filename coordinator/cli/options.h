@@ -16,9 +16,15 @@
 
 #define OPTIONS_MAX_LAUNCHER_ARGS 64
 #define OPTIONS_MAX_STOPS         4
+#define OPTIONS_MAX_NUMBERS       16
 
 enum kv_type { KV_F16, KV_F32 };
 enum allreduce_kind { ALLREDUCE_TREE, ALLREDUCE_MPI };
+
+struct number_list {
+    size_t n;
+    uint32_t v[OPTIONS_MAX_NUMBERS]; // [n], all different
+};
 
 struct options {
     const char *command; // "run", "serve", …
@@ -65,9 +71,20 @@ struct options {
     uint16_t port;
     const char *port_file;
     bool wait_for_ranks; // --wait
+    /* --- bench --- */
+    struct number_list bench_ranks;   // -n; the first of them is `ranks` too
+    struct number_list bench_threads; // -t
+    struct number_list prefill;       // --prefill prompt tokens that are timed
+    struct number_list generate;      // --decode tokens that are timed
+    struct number_list batch;         // --batch sequences decoded together
+    struct number_list ctx_depth;     // --ctx-depth tokens in the KV cache before what is timed
+    uint32_t reps;
+    bool alternate;       // a sample of every cluster in turn
+    uint64_t read_memory; // bytes that are read to find the bandwidth
+    const char *csv;
     /* --- tokenize --- */
     bool add_special, parse_special;
-    const char *decode;
+    const char *decode; // --decode IDS
     /* --- set by the start-up code, not by the user --- */
     int bootstrap_fd; // socket to the rank 0 that started us under mpirun, else -1
     bool spans_hosts; // that mpirun runs on more than one host

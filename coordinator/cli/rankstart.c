@@ -55,6 +55,11 @@ err rankstart_check(const struct rankstart *r, struct options *o) {
                     "-n %u was given, but mpirun started %u ranks: leave -n out or make "
                     "them equal",
                     o->ranks, r->size);
+    if (o->bench_ranks.n > 1 || o->bench_threads.n > 1)
+        return FAIL(ERR_USAGE,
+                    "mpirun started %u ranks, once: several -n or -t need clusters that "
+                    "lockstep starts itself, without mpirun",
+                    r->size);
     if (o->wait_for_ranks)
         return FAIL(ERR_USAGE, "--wait is for a coordinator outside mpirun; here the ranks are "
                                "started already");

@@ -64,8 +64,27 @@ static void on_signal(uv_signal_t *signal, int number) {
     stop(s);
 }
 
-static const struct engine_events engine_callbacks = {
-    .ready = on_ready, .failed = on_failed, .stopped = on_stopped};
+static void on_step(void *ctx, const struct engine_step *step) {
+    struct session *s = ctx;
+    if (s->watch && !s->ending) s->watch->step(s->ctx, step);
+}
+
+static void on_idle(void *ctx) {
+    struct session *s = ctx;
+    if (s->watch && !s->ending) s->watch->idle(s->ctx);
+}
+
+static void on_measured(void *ctx, const struct measure_answer *answer) {
+    struct session *s = ctx;
+    if (s->watch && !s->ending) s->watch->measured(s->ctx, answer);
+}
+
+static const struct engine_events engine_callbacks = {.ready = on_ready,
+                                                      .failed = on_failed,
+                                                      .stopped = on_stopped,
+                                                      .step = on_step,
+                                                      .idle = on_idle,
+                                                      .measured = on_measured};
 
 /* ---- the prompt ---- */
 
@@ -115,7 +134,9 @@ err session_run(struct session *s, const struct options *o, err (*ready)(struct 
                 void *ctx) {
     *s = (struct session){.options = o, .ready = ready, .ctx = ctx, .started_ns = clock_ns()};
     buf_init(&s->prompt, PROMPT_MAX_BYTES);
-    err e = read_prompt(s); // before a model is loaded for nothing, and while Ctrl-C just ends us
+    err e =
+        ERR_OK; // the prompt: before a model is loaded for nothing, and while Ctrl-C just ends us
+    if (o->prompt || o->prompt_file) e = read_prompt(s);
     CHECK(uv_loop_init(&s->loop) == 0);
     CHECK(uv_signal_init(&s->loop, &s->interrupt) == 0);
     CHECK(uv_signal_init(&s->loop, &s->terminate) == 0);
@@ -180,6 +201,15 @@ err session_encode_prompt(struct session *s, struct token_list *out) {
     int flags = TOKENIZE_ADD_SPECIAL | (s->options->parse_special ? TOKENIZE_PARSE_SPECIAL : 0);
     return tokenizer_encode(engine_info(s->engine)->tokenizer, text->length ? text->data : "",
                             text->length, flags, out);
+}
+
+void session_watch(struct session *s, const struct engine_events *events) {
+    s->watch = events;
+}
+
+void session_end(struct session *s, err code, const char *message) {
+    if (code != ERR_OK) remember(s, code, message);
+    stop(s);
 }
 
 json_t *session_ranks_json(const struct session *s) {

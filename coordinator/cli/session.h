@@ -1,8 +1,8 @@
-/* session.h: what `run` and `eval` have in common: an event loop, an engine, one request, the end.
+/* session.h: what `run`, `eval` and `bench` have in common: an event loop, an engine, the end.
  *
  * The command gives a function that is called when the engine is ready; it submits what it wants
- * with `session_submit` and the session ends when the request has.  Ctrl-C and SIGTERM cancel in
- * good order.  Loop thread. */
+ * with `session_submit` and the session ends when the request has, or it watches the engine itself
+ * and says when to end.  Ctrl-C and SIGTERM cancel in good order.  Loop thread. */
 // SPDX-License-Identifier: MIT
 #ifndef COORDINATOR_SESSION_H
 #define COORDINATOR_SESSION_H
@@ -24,7 +24,8 @@ struct session {
     void *sink_ctx;
     uint64_t request_id;
     err (*ready)(struct session *s);
-    void *ctx; // the command's
+    const struct engine_events *watch; // step, idle and measured of it, or NULL
+    void *ctx;                         // the command's
     struct request_usage usage;
     uint64_t started_ns, ready_ns;
     err result;
@@ -32,7 +33,8 @@ struct session {
     bool ending;
 };
 
-/* Reads the prompt of the options (text, or a file, "-" for standard input), starts the engine,
+/* Reads the prompt of the options if there is one (text, or a file, "-" for standard input), starts
+ * the engine,
  * calls `ready`, runs until the request ended and all ranks are gone.  ERR_USAGE for a missing
  * file, ERR_REQUEST for invalid UTF-8, else what became of the request.  The engine (and
  * engine_info) stays valid for the command's last words: call session_close after. */
@@ -44,6 +46,10 @@ void session_close(struct session *s);
 MUST_USE err session_submit(struct session *s, const struct token_list *prompt,
                             const struct request_params *p, const struct request_sink *sink,
                             void *sink_ctx);
+/* From `ready`, instead: `step`, `idle` and `measured` of the engine go to these functions, with
+ * the command's ctx, until session_end.  The first error counts, ERR_OK is none. */
+void session_watch(struct session *s, const struct engine_events *events);
+void session_end(struct session *s, err code, const char *message);
 /* From `ready`: the prompt as token ids, with BOS where the model wants it. */
 MUST_USE err session_encode_prompt(struct session *s, struct token_list *out);
 

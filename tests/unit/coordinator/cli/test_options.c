@@ -80,6 +80,31 @@ static void test_values(void **state) {
     assert_false(o.json);
 }
 
+static void test_lists_of_numbers(void **state) {
+    (void)state;
+    struct options o;
+    assert_int_equal(parse(&o, "bench"), ERR_OK);
+    assert_int_equal(o.bench_ranks.n, 1);
+    assert_int_equal(o.ranks, 1);
+    assert_false(o.ranks_given);
+    assert_int_equal(o.prefill.v[0], 128);
+    assert_int_equal(o.reps, 5);
+    assert_true(o.read_memory == (uint64_t)1 << 30);
+    assert_int_equal(parse(&o, "bench -n 2,1,4 -t 1 --ctx-depth 0,4K --batch 1,8,32 --decode 7"),
+                     ERR_OK);
+    assert_int_equal(o.bench_ranks.n, 3);
+    assert_int_equal(o.bench_ranks.v[2], 4);
+    assert_int_equal(o.ranks, 2);
+    assert_true(o.ranks_given);
+    assert_int_equal(o.bench_threads.v[0], 1);
+    assert_int_equal(o.ctx_depth.v[1], 4096);
+    assert_int_equal(o.batch.n, 3);
+    assert_int_equal(o.generate.v[0], 7);
+    assert_null(o.decode); // tokenize's
+    assert_int_equal(parse(&o, "serve"), ERR_OK);
+    assert_int_equal(o.bench_ranks.n, 0);
+}
+
 static void test_arguments(void **state) {
     (void)state;
     struct options o;
@@ -118,7 +143,7 @@ static const struct {
     {"run --nonsense", {"unknown option --nonsense"}},
     {"run -z", {"unknown option -z"}},
     {"run --port 1", {"--port is an option of serve, not of run"}},
-    {"plan --threads=2", {"--threads is an option of run, serve, eval, not of plan"}},
+    {"plan --threads=2", {"--threads is an option of run, serve, eval, bench, not of plan"}},
     {"run --model", {"--model needs a value"}},
     {"run -n", {"-n needs a value"}},
     {"run --json=yes", {"--json=yes", "takes no value"}},
@@ -148,6 +173,15 @@ static const struct {
     {"serve --wait", {"--wait needs --control-addr"}},
     {"serve --wait --control-addr h:1 --hostfile f", {"excludes --hostfile"}},
     {"serve --secret-file f", {"--secret-file is for --wait"}},
+    {"bench --prefill 1,2,1", {"--prefill 1,2,1", "1 stands there twice"}},
+    {"bench --prefill 128,", {"--prefill 128,", "whole numbers with commas"}},
+    {"bench --prefill 0", {"--prefill 0", "from 1 to 16777216"}},
+    {"bench --batch 8,257", {"--batch 8,257", "from 1 to 256"}},
+    {"bench -n 1;2", {"-n 1;2"}},
+    {"bench --ctx-depth 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17", {"at most 16 numbers"}},
+    {"bench --reps 0", {"--reps 0", "from 1 to 1000"}},
+    {"bench --read-memory 4K", {"--read-memory 4K", "from 1048576"}},
+    {"bench --max-batch 8", {"--max-batch is an option of run, serve, eval, not of bench"}},
     {"run --config /nonexistent.ini", {"--config /nonexistent.ini"}},
 };
 
@@ -175,15 +209,20 @@ static void test_table(void **state) {
         assert_true(rows[i].type == OPTION_FLAG || rows[i].argument);
         assert_true(rows[i].type == OPTION_FLAG || rows[i].type == OPTION_WORD || rows[i].max > 0);
         for (size_t k = 0; k < i; k++)
-            if (strcmp(rows[i].name, rows[k].name) == 0) fail_msg("--%s twice", rows[i].name);
+            if (strcmp(rows[i].name, rows[k].name) == 0 && rows[i].commands & rows[k].commands)
+                fail_msg("--%s twice for one command", rows[i].name);
     }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),  cmocka_unit_test(test_values),
-        cmocka_unit_test(test_arguments), cmocka_unit_test(test_help_and_version),
-        cmocka_unit_test(test_refusals),  cmocka_unit_test(test_table),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_help_and_version),
+        cmocka_unit_test(test_lists_of_numbers),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
