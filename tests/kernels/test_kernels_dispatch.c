@@ -62,6 +62,8 @@ static void test_tables_are_complete(void **state) {
         assert_true(k->rope_interleaved && k->rope_neox && k->exp_sum && k->max);
         assert_true(k->attn_scores_f16 && k->attn_scores_f32);
         assert_true(k->attn_values_f16 && k->attn_values_f32);
+        assert_true(k->attn_product_f16 && k->attn_product_f32);
+        assert_true(k->attn_softmax && k->attn_merge);
         assert_true(k->f32_to_f16 && k->f16_to_f32);
         assert_true(k->peak_int8 && k->peak_f32 && k->read_memory);
     }

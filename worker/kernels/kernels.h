@@ -82,6 +82,34 @@ enum read_way {
     READ_N_WAYS
 };
 
+/* The rows of `a` (queries, or their probabilities) times one block of the cache:
+ *
+ *     c[r * ldc + j] = (add ? c[r * ldc + j] : 0) + sum over i of a[r * lda + i] * b[i * cols + j]
+ *
+ * for r < rows and j < cols, i < depth ascending: no element depends on the rows and columns beside
+ * its own. */
+struct attn_product {
+    float *c;
+    size_t ldc;
+    const float *a;
+    size_t lda;
+    const void *b;    // [depth, cols] of f16 or f32
+    const void *next; // a block of the same size that will be read soon: fetched meanwhile (or b)
+    size_t rows, depth, cols;
+    bool add;
+};
+
+/* The softmax of one query over the positions that it has seen so far.  Its terms are relative to a
+ * maximum that need not be exact: exp(ATTN_SLACK) is far from overflow, and out is seldom rescaled
+ * this way. */
+#define ATTN_SLACK 8.0f
+
+struct attn_state {
+    float max;  // of the scaled scores, less up to ATTN_SLACK; -INFINITY before the first
+    float sum;  // of exp(score - max)
+    float *out; // [head_dim] sum of exp(score - max) * value
+};
+
 struct kernels {
     const char *isa;                          // "reference", "avx2", "avx512-vnni"
     struct matmul_kernel matmul[DTYPE_LIMIT]; // by enum dtype; type F32 etc. too
@@ -112,6 +140,17 @@ struct kernels {
     /* x[i] = exp(x[i] - max); returns the sum (fixed order). */
     float (*exp_sum)(float *x, size_t n, float max);
     float (*max)(const float *x, size_t n);
+    /* Attention: see struct attn_product. */
+    void (*attn_product_f16)(const struct attn_product *p);
+    void (*attn_product_f32)(const struct attn_product *p);
+    /* The next n >= 1 scores of each of `rows` queries, scores[r * ld …], become exp(scale * score
+     * - max), with scale > 0, and the sums take them in.  Where a score lies more than ATTN_SLACK
+     * above max, max becomes the greatest of them and sum and out shrink to it.  The caller adds
+     * the values to out.  A NaN among the scores makes sum a NaN. */
+    void (*attn_softmax)(struct attn_state *states, float *scores, size_t ld, size_t rows, size_t n,
+                         float scale, size_t head_dim);
+    /* s takes in what another state of the same query has seen. */
+    void (*attn_merge)(struct attn_state *s, const struct attn_state *other, size_t head_dim);
     /* dst[n] = (f16) src, round to nearest even, and back */
     void (*f32_to_f16)(uint16_t *dst, const float *src, size_t n);
     void (*f16_to_f32)(float *dst, const uint16_t *src, size_t n);

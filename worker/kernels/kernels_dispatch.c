@@ -24,6 +24,7 @@ static void fill_reference(struct kernels *k) {
     kernels_reference_fill(k);
     kernels_reference_fill_vec(k);
     kernels_reference_fill_limits(k);
+    kernels_reference_fill_attn(k);
 }
 
 #if LOCKSTEP_X86_KERNELS

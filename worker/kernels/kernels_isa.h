@@ -13,6 +13,7 @@
 void kernels_reference_fill(struct kernels *k);
 void kernels_reference_fill_vec(struct kernels *k);
 void kernels_reference_fill_limits(struct kernels *k);
+void kernels_reference_fill_attn(struct kernels *k);
 
 /* x86-64 only. */
 void kernels_avx2_fill(struct kernels *k);

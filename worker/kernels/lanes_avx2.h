@@ -20,6 +20,7 @@
 #define QUANT_GROUP   2  // tokens at once
 #define QUANT_TILE    64 // tokens per pass over a panel: 2 KiB of sums stay in L1
 #define ROWS_TOKENS   2  // tokens per pass over a group of rows
+#define ATTN_ROWS     6  // queries per pass over a block of the cache: 12 sums of 16 registers
 
 #define FLOAT_VECTORS        3 // of rows in a panel of floats: 3 chains for one token
 #define FLOAT_TOKENS         4 // per pass over it: 12 sums, 3 weights and an activation of 16
@@ -133,6 +134,11 @@ static ALWAYS_INLINE vf vf_min(vf a, vf b) {
     return _mm256_min_ps(a, b);
 }
 
+/* The first n lanes of v, the others of rest */
+static ALWAYS_INLINE vf vf_first_n(vf v, vf rest, size_t n) {
+    return _mm256_blendv_ps(rest, v, _mm256_castsi256_ps(lanes_mask(n)));
+}
+
 static ALWAYS_INLINE vf vf_round(vf a) {
     return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
@@ -166,6 +172,17 @@ static ALWAYS_INLINE float vf_sum(vf a) {
     __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
     return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
+}
+
+/* The greatest lane; none is a NaN. */
+static ALWAYS_INLINE float vf_greatest(vf a) {
+    __m128 g4 = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    __m128 g2 = _mm_max_ps(g4, _mm_movehl_ps(g4, g4));
+    return _mm_cvtss_f32(_mm_max_ss(g2, _mm_movehdup_ps(g2)));
+}
+
+static ALWAYS_INLINE float vf_lane0(vf a) {
+    return _mm256_cvtss_f32(a);
 }
 
 /* ---- integers ----------------------------------------------------------------------------- */

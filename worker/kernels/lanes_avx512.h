@@ -20,6 +20,7 @@
 #define QUANT_GROUP   4 // tokens at once: 8 sums, for the latency of 4 and two instructions a cycle
 #define QUANT_TILE    64 // tokens per pass over a panel: 8 KiB of sums stay in L1
 #define ROWS_TOKENS   4  // tokens per pass over a group of rows
+#define ATTN_ROWS     12 // queries per pass over a block of the cache: 24 sums of 32 registers
 
 #define FLOAT_VECTORS        2  // of rows in a panel of floats
 #define FLOAT_TOKENS         12 // per pass over it: 24 sums and 2 weights of 32 registers
@@ -124,6 +125,11 @@ static ALWAYS_INLINE vf vf_min(vf a, vf b) {
     return _mm512_min_ps(a, b);
 }
 
+/* The first n lanes of v, the others of rest */
+static ALWAYS_INLINE vf vf_first_n(vf v, vf rest, size_t n) {
+    return _mm512_mask_mov_ps(rest, lanes_mask(n), v);
+}
+
 static ALWAYS_INLINE vf vf_round(vf a) {
     return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
@@ -150,6 +156,15 @@ static ALWAYS_INLINE float vf_sum(vf a) {
     __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
     __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
     return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
+}
+
+/* The greatest lane; none is a NaN. */
+static ALWAYS_INLINE float vf_greatest(vf a) {
+    return _mm512_reduce_max_ps(a);
+}
+
+static ALWAYS_INLINE float vf_lane0(vf a) {
+    return _mm512_cvtss_f32(a);
 }
 
 /* ---- integers ----------------------------------------------------------------------------- */
