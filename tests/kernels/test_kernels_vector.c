@@ -150,76 +150,28 @@ static void test_silu_mul(void **state) {
     for_each_size(check_silu_mul);
 }
 
-/* ---- exp_sum and max ------------------------------------------------------------------------ */
-
-static void check_exp_sum(const struct kernels *k, size_t n) {
-    float *x = random_floats(n, 30, 81), *in = support_alloc(n * sizeof *in);
-    float greatest = k->max(x, n);
-    double total = 0;
-    memcpy(in, x, n * sizeof *in);
-    float sum = k->exp_sum(x, n, greatest);
-    for (size_t i = 0; i < n; i++) {
-        double want = exp((double)(in[i] - greatest));
-        support_close(k->isa, "exp", i, (double)x[i], want, 2e-7 * want);
-        total += want;
-    }
-    support_close(k->isa, "exp sum", n, (double)sum, total, 5e-7 * total);
-    free(x);
-    free(in);
-}
-
-static void test_exp_sum(void **state) {
-    (void)state;
-    for_each_size(check_exp_sum);
-}
-
-/* The whole range, subnormal results included, and the ends. */
-static void test_exp_range(void **state) {
+/* The whole range of e^x, to where it overflows and to where it vanishes. */
+static void test_silu_range(void **state) {
     (void)state;
     for (const struct kernels *const *k = support_tables(); *k; k++) {
-        for (float from = -110; from < 88.5f; from += 0.37f) {
-            float x[64];
-            for (int i = 0; i < 64; i++) x[i] = from + (float)i * 0.0057f;
-            (*k)->exp_sum(x, 64, 0);
+        for (float from = -110; from < 110; from += 0.37f) {
+            float gate[64], up[64], y[64];
             for (int i = 0; i < 64; i++) {
-                double want = exp((double)(from + (float)i * 0.0057f));
-                support_close((*k)->isa, "exp", (size_t)i, (double)x[i], want,
-                              2e-7 * want + (want < (double)FLT_MIN ? 0x1p-149 : 0));
+                gate[i] = from + (float)i * 0.0057f;
+                up[i] = 1;
+            }
+            (*k)->silu_mul(y, gate, up, 64);
+            for (int i = 0; i < 64; i++) {
+                double want = (double)gate[i] / (1 + exp(-(double)gate[i]));
+                support_close((*k)->isa, "silu", (size_t)i, (double)y[i], want,
+                              4e-7 * fabs(want) + (gate[i] < -88.7f ? 2.7e-37 : 0));
             }
         }
-        float ends[] = {-INFINITY, INFINITY, -1e30f, 100, 0, NAN};
-        (*k)->exp_sum(ends, 6, 0);
-        assert_float_equal(ends[0], 0, 0);
-        assert_true(isinf(ends[1]) && ends[1] > 0);
-        assert_float_equal(ends[2], 0, 0);
-        assert_true(isinf(ends[3]));
-        assert_float_equal(ends[4], 1, 0);
-        assert_true(isnan(ends[5]));
+        const float odd[] = {NAN, INFINITY, -1e30f}, ones[] = {1, 1, 1};
+        float y[3];
+        (*k)->silu_mul(y, odd, ones, 3);
+        assert_true(isnan(y[0]) && isinf(y[1]) && y[2] == 0);
     }
-}
-
-static void check_max(const struct kernels *k, size_t n) {
-    float *x = random_floats(n, 9, 82);
-    for (size_t i = 0; i < n; i++) x[i] -= 20; // all negative: no lane may count as 0
-    for (size_t at = 0; at < n; at++) {
-        float kept = x[at];
-        x[at] = -1;
-        assert_float_equal(k->max(x, n), -1, 0);
-        x[at] = kept;
-    }
-    x[n / 2] = NAN; // passed over
-    float want = -INFINITY;
-    for (size_t i = 0; i < n; i++)
-        if (x[i] > want) want = x[i];
-    assert_true(k->max(x, n) == want);
-    free(x);
-}
-
-static void test_max(void **state) {
-    (void)state;
-    for_each_size(check_max);
-    for (const struct kernels *const *k = support_tables(); *k; k++)
-        assert_true((*k)->max(NULL, 0) == -INFINITY);
 }
 
 /* ---- conversions ---------------------------------------------------------------------------- */
@@ -322,9 +274,7 @@ int main(void) {
         cmocka_unit_test(test_rms_norm),
         cmocka_unit_test(test_add),
         cmocka_unit_test(test_silu_mul),
-        cmocka_unit_test(test_exp_sum),
-        cmocka_unit_test(test_exp_range),
-        cmocka_unit_test(test_max),
+        cmocka_unit_test(test_silu_range),
         cmocka_unit_test(test_f16_to_f32_all),
         cmocka_unit_test(test_f32_to_f16),
         cmocka_unit_test(test_rope),

@@ -37,7 +37,7 @@ struct forward {
     struct widths n;
     struct range vocab;
     bool all_fine; // not only the products that matter most
-    struct attention attention;
+    struct attention *attention;
     struct linear *linear;
     struct rope *rope;
     struct allreduce *allreduce;
@@ -126,7 +126,7 @@ static void attention_block(struct forward *f, uint32_t layer, const struct kv_r
     rope_apply(f->rope, f->q, tokens, f->n.q / head_dim);
     rope_apply(f->rope, f->k, tokens, f->n.kv / head_dim);
     store_kv(f, layer, rows, tokens);
-    attention_apply(&f->attention, f->mixed, f->q, layer, rows, tokens);
+    attention_apply(f->attention, f->mixed, f->q, layer);
 
     linear_set_input(f->linear, f->mixed, f->n.q, tokens);
     const struct linear_product out = {.y = f->sum, .w = &w->attn_out, .fine = f->all_fine};
@@ -189,6 +189,7 @@ err forward_run(struct forward *f, const int32_t *tokens, const struct kv_row *r
     CHECK(n <= f->o.max_tokens);
     embed(f, tokens, n);
     rope_set_rows(f->rope, rows, n);
+    attention_set_rows(f->attention, rows, n);
     for (uint32_t layer = 0; layer < f->o.shape->n_layers; layer++) {
         attention_block(f, layer, rows, n);
         ffn_block(f, layer, n);
@@ -234,11 +235,23 @@ static size_t activation_floats(const struct widths *n, size_t tokens) {
     return (3 * n->dim + 2 * n->q + 2 * n->kv + 3 * n->ff) * tokens + 10 * ALIGN_FLOATS;
 }
 
+static struct attention_options attention_options_of(const struct model_shape *s,
+                                                     const struct plan_rank *r, size_t max_tokens) {
+    return (struct attention_options){.n_heads = range_len(r->heads),
+                                      .first_head = r->heads.begin,
+                                      .n_kv_heads = range_len(r->kv_heads),
+                                      .first_kv_head = r->kv_heads.begin,
+                                      .group = s->n_heads / s->n_kv_heads,
+                                      .head_dim = s->head_dim,
+                                      .max_tokens = max_tokens};
+}
+
 uint64_t forward_bytes(const struct model_shape *s, const struct plan *p, uint32_t r,
                        size_t max_tokens) {
     struct widths n = widths_of(s, &p->ranks[r]);
+    struct attention_options attention = attention_options_of(s, &p->ranks[r], max_tokens);
     return activation_floats(&n, max_tokens) * sizeof(float) + rope_bytes(s, max_tokens) +
-           linear_bytes(n.max_cols, max_tokens);
+           attention_bytes(&attention) + linear_bytes(n.max_cols, max_tokens);
 }
 
 static float *take(float **next, size_t floats) {
@@ -274,14 +287,12 @@ err forward_create(struct forward **out, const struct forward_options *o) {
     f->n = widths_of(s, mine);
     f->vocab = mine->vocab;
     f->all_fine = s->dim < FINE_DIM;
-    f->attention = (struct attention){.kernels = o->kernels,
-                                      .kv = o->kv,
-                                      .n_heads = range_len(mine->heads),
-                                      .first_head = mine->heads.begin,
-                                      .first_kv_head = mine->kv_heads.begin,
-                                      .group = s->n_heads / s->n_kv_heads};
+    struct attention_options attention = attention_options_of(s, mine, o->max_tokens);
+    attention.kernels = o->kernels;
+    attention.kv = o->kv;
     f->checksums = mem_zalloc_array(o->plan->size, sizeof *f->checksums);
     TRY_GOTO(e, make_activations(f), fail);
+    TRY_GOTO(e, attention_create(&f->attention, &attention), fail);
     TRY_GOTO(e, linear_create(&f->linear, o->kernels, f->n.max_cols, o->max_tokens), fail);
     TRY_GOTO(e, rope_create(&f->rope, o->kernels, s, o->weights->rope_freqs, o->max_tokens), fail);
     TRY_GOTO(e,
@@ -298,6 +309,7 @@ void forward_free(struct forward *f) {
     if (!f) return;
     allreduce_free(f->allreduce);
     rope_free(f->rope);
+    attention_free(f->attention);
     linear_free(f->linear);
     mem_unmap(f->memory, f->memory_bytes);
     mem_free(f->checksums);

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 /* kv.c: see kv.h.
  *
- *   pool = [block][layer][KV head][K, V][KV_BLOCK_TOKENS][head_dim]
+ *   pool = [block][layer][KV head] { K [head_dim][KV_BLOCK_TOKENS], V [KV_BLOCK_TOKENS][head_dim] }
  *
  * Block-major: all layers of a block are neighbours, so resident memory grows with the blocks in
- * use, and a block can one day be moved or copied as one piece.  Within a head, positions follow
- * each other, which is the order in which attention reads them. */
+ * use, and a block can one day be moved or copied as one piece.  A block's keys lie with the
+ * positions side by side: then both products of attention run along the rows of what they read,
+ * and neither has a sum across vector lanes.  Storing a key touches head_dim lines for that, which
+ * the same step's attention reads anyway. */
 
 #include "worker/compute/kv.h"
 
@@ -69,18 +71,29 @@ const void *kv_values(const struct kv *kv, uint32_t layer, uint32_t head, uint32
     return keys(kv, layer, head, block) + kv->tile_bytes;
 }
 
+#define STORE_DIMS 64 // of a key that are narrowed at once
+
+/* One position of a block's keys: element d is KV_BLOCK_TOKENS elements behind element d - 1. */
+static void store_key_f16(const struct kernels *kernels, uint16_t *at, const float *k, size_t dim) {
+    uint16_t narrow[STORE_DIMS];
+    for (size_t begin = 0; begin < dim; begin += STORE_DIMS) {
+        size_t n = dim - begin < STORE_DIMS ? dim - begin : STORE_DIMS;
+        kernels->f32_to_f16(narrow, k + begin, n);
+        for (size_t d = 0; d < n; d++) at[(begin + d) * KV_BLOCK_TOKENS] = narrow[d];
+    }
+}
+
 void kv_store(struct kv *kv, const struct kernels *kernels, uint32_t layer, uint32_t head,
               const struct kv_row *row, const float *k, const float *v) {
-    size_t dim = kv->shape.head_dim;
-    uint32_t block = row->blocks[row->position / KV_BLOCK_TOKENS];
-    uint8_t *k_at =
-        keys(kv, layer, head, block) + row->position % KV_BLOCK_TOKENS * dim * kv->elem_bytes;
-    uint8_t *v_at = k_at + kv->tile_bytes;
+    size_t dim = kv->shape.head_dim, place = row->position % KV_BLOCK_TOKENS;
+    void *k_tile = keys(kv, layer, head, row->blocks[row->position / KV_BLOCK_TOKENS]);
+    void *v_tile = (uint8_t *)k_tile + kv->tile_bytes;
     if (kv->shape.f32) {
-        memcpy(k_at, k, dim * sizeof *k);
-        memcpy(v_at, v, dim * sizeof *v);
+        float *k_at = (float *)k_tile + place;
+        for (size_t d = 0; d < dim; d++) k_at[d * KV_BLOCK_TOKENS] = k[d];
+        memcpy((float *)v_tile + place * dim, v, dim * sizeof *v);
     } else {
-        kernels->f32_to_f16((uint16_t *)(void *)k_at, k, dim);
-        kernels->f32_to_f16((uint16_t *)(void *)v_at, v, dim);
+        store_key_f16(kernels, (uint16_t *)k_tile + place, k, dim);
+        kernels->f32_to_f16((uint16_t *)v_tile + place * dim, v, dim);
     }
 }

@@ -40,7 +40,8 @@ const struct kv_shape *kv_get_shape(const struct kv *kv);
 /* Writes K and V [head_dim] of one head at the row's position, rounded to the cache's type. */
 void kv_store(struct kv *kv, const struct kernels *kernels, uint32_t layer, uint32_t head,
               const struct kv_row *row, const float *k, const float *v);
-/* [KV_BLOCK_TOKENS, head_dim] of uint16_t (f16) or float. */
+/* Of uint16_t (f16) or float: keys [head_dim, KV_BLOCK_TOKENS], values [KV_BLOCK_TOKENS, head_dim].
+ * Positions that nobody stored hold anything. */
 const void *kv_keys(const struct kv *kv, uint32_t layer, uint32_t head, uint32_t block);
 const void *kv_values(const struct kv *kv, uint32_t layer, uint32_t head, uint32_t block);
 

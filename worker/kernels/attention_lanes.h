@@ -18,8 +18,8 @@
 #include <math.h>
 #include <stdbool.h>
 
+#include "worker/kernels/element_lanes.h"
 #include "worker/kernels/kernels.h"
-#include "worker/kernels/rows_lanes.h"
 #include "worker/kernels/vector_lanes.h"
 
 #define ATTN_VECTORS 2

@@ -17,7 +17,7 @@
 #define WORKER_KERNELS_FLOAT_LANES_H
 
 #include "worker/kernels/kernels.h"
-#include "worker/kernels/rows_lanes.h"
+#include "worker/kernels/element_lanes.h"
 
 #define FLOAT_PANEL  (FLOAT_VECTORS * LANES)
 #define FLOAT_RUN    512                 // elements along k that are added up in registers

@@ -127,19 +127,6 @@ struct kernels {
     /* Rotates one head in place: cos/sin hold rope_dim/2 values of the token's position. */
     void (*rope_interleaved)(float *head, const float *cos, const float *sin, size_t rope_dim);
     void (*rope_neox)(float *head, const float *cos, const float *sin, size_t rope_dim);
-    /* Attention over one block of `n` cached positions of one KV head.
-     * scores[i] = scale * dot(q[head_dim], k[i * head_dim ..]) */
-    void (*attn_scores_f16)(float *scores, const float *q, const uint16_t *k, size_t n,
-                            size_t head_dim, float scale);
-    void (*attn_scores_f32)(float *scores, const float *q, const float *k, size_t n,
-                            size_t head_dim, float scale);
-    /* out[head_dim] += sum over i of p[i] * v[i * head_dim ..], i ascending */
-    void (*attn_values_f16)(float *out, const float *p, const uint16_t *v, size_t n,
-                            size_t head_dim);
-    void (*attn_values_f32)(float *out, const float *p, const float *v, size_t n, size_t head_dim);
-    /* x[i] = exp(x[i] - max); returns the sum (fixed order). */
-    float (*exp_sum)(float *x, size_t n, float max);
-    float (*max)(const float *x, size_t n);
     /* Attention: see struct attn_product. */
     void (*attn_product_f16)(const struct attn_product *p);
     void (*attn_product_f32)(const struct attn_product *p);

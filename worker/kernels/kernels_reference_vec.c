@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* kernels_reference_vec.c: attention and vector functions in portable C.
+/* kernels_reference_vec.c: vector functions in portable C.
  *
  * The definition of each slot of the table, written as in the papers, and what a machine without
  * AVX2 runs.  Sums of floats keep SUMS partial sums, so that their error does not grow with n as a
@@ -81,21 +81,6 @@ static void silu_mul(float *y, const float *gate, const float *up, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
 }
 
-static float exp_sum(float *x, size_t n, float max) {
-    float part[SUMS] = {0};
-    for (size_t i = 0; i < n; i++) {
-        x[i] = expf(x[i] - max);
-        part[i % SUMS] += x[i];
-    }
-    return sum_parts(part);
-}
-
-static float max(const float *x, size_t n) {
-    float greatest = -INFINITY;
-    for (size_t i = 0; i < n; i++) greatest = x[i] > greatest ? x[i] : greatest;
-    return greatest;
-}
-
 static void f32_to_f16(uint16_t *dst, const float *src, size_t n) {
     for (size_t i = 0; i < n; i++) dst[i] = dtype_f32_to_f16(src[i]);
 }
@@ -122,37 +107,6 @@ static void rope_neox(float *head, const float *cos, const float *sin, size_t ro
     for (size_t i = 0; i < half; i++) rotate(&head[i], &head[half + i], cos[i], sin[i]);
 }
 
-/* ---- attention ------------------------------------------------------------------------------ */
-
-static void attn_scores_f32(float *scores, const float *q, const float *k, size_t n,
-                            size_t head_dim, float scale) {
-    for (size_t i = 0; i < n; i++, k += head_dim) {
-        float part[SUMS] = {0};
-        for (size_t d = 0; d < head_dim; d++) part[d % SUMS] += q[d] * k[d];
-        scores[i] = scale * sum_parts(part);
-    }
-}
-
-static void attn_scores_f16(float *scores, const float *q, const uint16_t *k, size_t n,
-                            size_t head_dim, float scale) {
-    for (size_t i = 0; i < n; i++, k += head_dim) {
-        float part[SUMS] = {0};
-        for (size_t d = 0; d < head_dim; d++) part[d % SUMS] += q[d] * dtype_f16_to_f32(k[d]);
-        scores[i] = scale * sum_parts(part);
-    }
-}
-
-static void attn_values_f32(float *out, const float *p, const float *v, size_t n, size_t head_dim) {
-    for (size_t i = 0; i < n; i++, v += head_dim)
-        for (size_t d = 0; d < head_dim; d++) out[d] += p[i] * v[d];
-}
-
-static void attn_values_f16(float *out, const float *p, const uint16_t *v, size_t n,
-                            size_t head_dim) {
-    for (size_t i = 0; i < n; i++, v += head_dim)
-        for (size_t d = 0; d < head_dim; d++) out[d] += p[i] * dtype_f16_to_f32(v[d]);
-}
-
 void kernels_reference_fill_vec(struct kernels *k) {
     k->quantize_row = quantize_row;
     k->rms_norm = rms_norm;
@@ -160,12 +114,6 @@ void kernels_reference_fill_vec(struct kernels *k) {
     k->silu_mul = silu_mul;
     k->rope_interleaved = rope_interleaved;
     k->rope_neox = rope_neox;
-    k->attn_scores_f16 = attn_scores_f16;
-    k->attn_scores_f32 = attn_scores_f32;
-    k->attn_values_f16 = attn_values_f16;
-    k->attn_values_f32 = attn_values_f32;
-    k->exp_sum = exp_sum;
-    k->max = max;
     k->f32_to_f16 = f32_to_f16;
     k->f16_to_f32 = f16_to_f32;
 }

@@ -19,7 +19,6 @@
 #define PANEL_VECTORS 1  // vectors of rows in a panel: 8 of 16 registers hold a block's weights
 #define QUANT_GROUP   2  // tokens at once
 #define QUANT_TILE    64 // tokens per pass over a panel: 2 KiB of sums stay in L1
-#define ROWS_TOKENS   2  // tokens per pass over a group of rows
 #define ATTN_ROWS     6  // queries per pass over a block of the cache: 12 sums of 16 registers
 
 #define FLOAT_VECTORS        3 // of rows in a panel of floats: 3 chains for one token

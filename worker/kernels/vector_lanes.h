@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* vector_lanes.h: everything of a step that is no matrix product, a template over lanes_*.h.
  *
- * Included once by the _vec.c file of each instruction set, after its vocabulary and rows_lanes.h.
+ * Included once by the _vec.c file of each instruction set, after its vocabulary.
  * A reduction keeps LANES partial sums, lane l adding elements l, l + LANES, … in order, and puts
  * them together by vf_sum; so its bits depend on the data and n alone.  Tails are partial vectors,
  * computed like whole ones. */
@@ -12,7 +12,7 @@
 #include <math.h>
 
 #include "worker/kernels/kernels.h"
-#include "worker/kernels/rows_lanes.h"
+#include "worker/kernels/element_lanes.h"
 
 /* ---- quantisation of activations ----------------------------------------------------------- */
 
@@ -107,34 +107,6 @@ static void silu_mul(float *y, const float *gate, const float *up, size_t n) {
     vf_store_n(y + i, vf_silu_mul(vf_load_n(gate + i, n - i), vf_load_n(up + i, n - i)), n - i);
 }
 
-static float exp_sum(float *x, size_t n, float max) {
-    const vf greatest = vf_set(max);
-    vf sum = vf_zero();
-    size_t i = 0;
-
-    for (; i + LANES <= n; i += LANES) {
-        vf e = vf_exp(vf_sub(vf_load(x + i), greatest));
-        vf_store(x + i, e);
-        sum = vf_add(sum, e);
-    }
-    vf_store_n(x + i, vf_exp(vf_sub(vf_load_n(x + i, n - i), greatest)), n - i);
-    return vf_sum(vf_add(sum, vf_load_n(x + i, n - i))); // read back: the other lanes count as 0
-}
-
-static float max(const float *x, size_t n) {
-    float greatest = -INFINITY, lanes[LANES];
-    size_t i = 0;
-
-    if (n >= LANES) {
-        vf v = vf_set(-INFINITY);
-        for (; i + LANES <= n; i += LANES) v = vf_max(vf_load(x + i), v);
-        vf_store(lanes, v);
-        for (int l = 0; l < LANES; l++) greatest = lanes[l] > greatest ? lanes[l] : greatest;
-    }
-    for (; i < n; i++) greatest = x[i] > greatest ? x[i] : greatest;
-    return greatest;
-}
-
 static void f32_to_f16(uint16_t *dst, const float *src, size_t n) {
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) vf_store_f16(dst + i, vf_load(src + i));
@@ -174,65 +146,6 @@ static void rope_neox(float *head, const float *cos, const float *sin, size_t ro
     }
 }
 
-/* ---- attention over one block of cached positions ------------------------------------------- */
-
-#define VALUE_VECTORS 4 // of `out` that stay in registers while the positions pass by
-
-/* The keys are rows and the query is the only token. */
-static ALWAYS_INLINE void attn_scores(enum dtype type, float *scores, const float *q, const void *k,
-                                      size_t n, size_t head_dim, float scale) {
-    rows_matmul(type, scores, n, k, n, head_dim, q, head_dim, 1);
-    for (size_t i = 0; i < n; i++) scores[i] *= scale;
-}
-
-/* `vectors` vectors of out's columns from column c on. */
-static ALWAYS_INLINE void value_columns(enum dtype type, float *out, const float *p, const void *v,
-                                        size_t n, size_t head_dim, size_t c, size_t vectors) {
-    vf sum[VALUE_VECTORS];
-    for (size_t j = 0; j < vectors; j++) sum[j] = vf_load(out + c + j * LANES);
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < vectors; j++) {
-            vf value = load_elements(type, v, i * head_dim + c + j * LANES);
-            sum[j] = vf_fma(vf_set(p[i]), value, sum[j]);
-        }
-    for (size_t j = 0; j < vectors; j++) vf_store(out + c + j * LANES, sum[j]);
-}
-
-/* The columns are lanes; every column adds its positions in ascending order. */
-static ALWAYS_INLINE void attn_values(enum dtype type, float *out, const float *p, const void *v,
-                                      size_t n, size_t head_dim) {
-    const size_t tail = head_dim % LANES;
-    size_t c = 0;
-
-    for (; c + VALUE_VECTORS * LANES <= head_dim; c += VALUE_VECTORS * LANES)
-        value_columns(type, out, p, v, n, head_dim, c, VALUE_VECTORS);
-    for (; c + LANES <= head_dim; c += LANES) value_columns(type, out, p, v, n, head_dim, c, 1);
-    if (tail == 0) return;
-    vf sum = vf_load_n(out + c, tail);
-    for (size_t i = 0; i < n; i++)
-        sum = vf_fma(vf_set(p[i]), load_elements_n(type, v, i * head_dim + c, tail), sum);
-    vf_store_n(out + c, sum, tail);
-}
-
-static void attn_scores_f16(float *scores, const float *q, const uint16_t *k, size_t n,
-                            size_t head_dim, float scale) {
-    attn_scores(DTYPE_F16, scores, q, k, n, head_dim, scale);
-}
-
-static void attn_scores_f32(float *scores, const float *q, const float *k, size_t n,
-                            size_t head_dim, float scale) {
-    attn_scores(DTYPE_F32, scores, q, k, n, head_dim, scale);
-}
-
-static void attn_values_f16(float *out, const float *p, const uint16_t *v, size_t n,
-                            size_t head_dim) {
-    attn_values(DTYPE_F16, out, p, v, n, head_dim);
-}
-
-static void attn_values_f32(float *out, const float *p, const float *v, size_t n, size_t head_dim) {
-    attn_values(DTYPE_F32, out, p, v, n, head_dim);
-}
-
 /* Puts the vector functions of this instruction set into a table. */
 static void vector_fill(struct kernels *k) {
     k->quantize_row = quantize_row;
@@ -241,12 +154,6 @@ static void vector_fill(struct kernels *k) {
     k->silu_mul = silu_mul;
     k->rope_interleaved = rope_interleaved;
     k->rope_neox = rope_neox;
-    k->attn_scores_f16 = attn_scores_f16;
-    k->attn_scores_f32 = attn_scores_f32;
-    k->attn_values_f16 = attn_values_f16;
-    k->attn_values_f32 = attn_values_f32;
-    k->exp_sum = exp_sum;
-    k->max = max;
     k->f32_to_f16 = f32_to_f16;
     k->f16_to_f32 = f16_to_f32;
 }

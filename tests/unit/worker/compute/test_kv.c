@@ -11,7 +11,7 @@
 #include "common/dtype.h"
 #include "worker/compute/kv.h"
 
-#define DIM 8
+#define DIM 70 // more than are stored at once
 
 static float value(uint32_t layer, uint32_t head, uint32_t position, size_t i, bool v) {
     return (float)(layer * 500 + head * 100 + position) + (float)i / DIM + (v ? 0.5f / DIM : 0);
@@ -28,7 +28,8 @@ static void expect_tile(const struct kv *kv, uint32_t layer, uint32_t head, uint
     for (size_t i = 0; i < DIM; i++) {
         float want = value(layer, head, position, i, v);
         if (!kv_get_shape(kv)->f32) want = dtype_f16_to_f32(dtype_f32_to_f16(want));
-        float got = element(kv, tile, position % KV_BLOCK_TOKENS * DIM + i);
+        size_t place = position % KV_BLOCK_TOKENS;
+        float got = element(kv, tile, v ? place * DIM + i : i * KV_BLOCK_TOKENS + place);
         if (got != want)
             fail_msg("layer %u head %u position %u element %zu: %g, wanted %g", layer, head,
                      position, i, (double)got, (double)want);
