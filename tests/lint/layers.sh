@@ -31,6 +31,8 @@ mapfile -t files < <(list common coordinator worker | without 'common/wire(_[a-z
 forbid '[^">]*\.pb-c\.h' 'generated protobuf code stands in wire only' "${files[@]}"
 mapfile -t files < <(list coordinator/scheduling | without 'coordinator/scheduling/engine\.[ch]')
 forbid 'uv\.h|coordinator/(cluster|gateway|cli)/' 'scheduling is free of I/O' "${files[@]}"
+mapfile -t files < <(list coordinator/template)
+forbid 'uv\.h|coordinator/(cluster|gateway|cli|scheduling)/' 'templates know nothing but common' "${files[@]}"
 mapfile -t files < <(list coordinator/gateway | without 'coordinator/gateway/(conn|server)[a-z_]*\.[ch]')
 forbid 'uv\.h' 'in the gateway only connections hold handles' "${files[@]}"
 
