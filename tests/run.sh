@@ -18,6 +18,11 @@ if [ ! -d tests/e2e/node_modules/openai ]; then
     echo "Installing the npm packages of tests/e2e" >&2
     (cd tests/e2e && npm install --no-package-lock --no-audit --no-fund --loglevel=error >&2)
 fi
+# The reference of the chat templates' interpreter.
+if [ ! -d tests/template/node_modules/@huggingface/jinja ]; then
+    echo "Installing the npm packages of tests/template" >&2
+    (cd tests/template && npm install --no-package-lock --no-audit --no-fund --loglevel=error >&2)
+fi
 
 # llama.cpp inside an npm package judges shapes that have no golden file; its driver is in the shared data.
 if [ -e "${LOCKSTEP_SHARED:-../shared}/tools/oracle.mjs" ] && [ ! -d tests/golden/node_modules/node-llama-cpp ]; then
