@@ -35,6 +35,10 @@ mapfile -t files < <(list coordinator/template)
 forbid 'uv\.h|coordinator/(cluster|gateway|cli|scheduling)/' 'templates know nothing but common' "${files[@]}"
 mapfile -t files < <(list coordinator/gateway | without 'coordinator/gateway/(conn|server)[a-z_]*\.[ch]')
 forbid 'uv\.h' 'in the gateway only connections hold handles' "${files[@]}"
+mapfile -t files < <(list coordinator/load)
+forbid 'coordinator/(cli|cluster|gateway|scheduling)/' 'the load generator is a client of any server' "${files[@]}"
+mapfile -t files < <(list coordinator/load | without 'coordinator/load/load[a-z_]*\.[ch]')
+forbid 'uv\.h' 'in the load generator only load*.c hold handles' "${files[@]}"
 
 names=$(list common coordinator worker | xargs -n1 basename | grep -v '^main\.c$' | sort | uniq -d)
 [ -z "$names" ] || { printf 'file names must be unique in the tree:\n%s\n' "$names"; bad=1; }
