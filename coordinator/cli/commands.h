@@ -16,5 +16,6 @@ MUST_USE err cmd_plan(const struct options *o);
 MUST_USE err cmd_inspect(const struct options *o);
 MUST_USE err cmd_tokenize(const struct options *o);
 MUST_USE err cmd_bench(const struct options *o);
+MUST_USE err cmd_load(const struct options *o);
 
 #endif

@@ -13,7 +13,7 @@
 #include "common/mem.h"
 #include "coordinator/cli/option_table.h"
 
-#define MAX_ROWS 64
+#define MAX_ROWS 128
 
 struct text {
     struct text *next;

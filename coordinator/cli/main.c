@@ -25,7 +25,7 @@ static const struct {
 } commands[] = {
     {"run", cmd_run, true},     {"serve", cmd_serve, true},      {"eval", cmd_eval, true},
     {"plan", cmd_plan, false},  {"inspect", cmd_inspect, false}, {"tokenize", cmd_tokenize, false},
-    {"bench", cmd_bench, true},
+    {"bench", cmd_bench, true}, {"load", cmd_load, false},
 };
 
 /* A standard file that the caller has closed would otherwise be the next socket. */

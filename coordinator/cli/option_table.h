@@ -21,10 +21,12 @@ enum {
     COMMAND_INSPECT = 16,
     COMMAND_TOKENIZE = 32,
     COMMAND_BENCH = 64,
+    COMMAND_LOAD = 128,
 };
-#define COMMAND_ALL    127u
-#define COMMAND_ANSWER 7u  // those that answer somebody: run, serve, eval
-#define COMMAND_ENGINE 71u // those that start ranks: the same and bench
+#define COMMAND_ALL    255u
+#define COMMAND_MODEL  127u // those that read a model file
+#define COMMAND_ANSWER 7u   // those that answer somebody: run, serve, eval
+#define COMMAND_ENGINE 71u  // those that start ranks: the same and bench
 
 struct command_row {
     const char *name;

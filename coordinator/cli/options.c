@@ -20,7 +20,7 @@
 #include "coordinator/cli/install.h"
 #include "coordinator/cli/option_table.h"
 
-#define MAX_ROWS  64
+#define MAX_ROWS  128
 #define NO_PREFIX 1000 // getopt values: row index plus one of these
 #define PLAIN     (NO_PREFIX + MAX_ROWS)
 
@@ -350,7 +350,8 @@ err options_parse(struct options *o, int argc, char **argv) {
     if (!command) return FAIL(ERR_USAGE, "unknown command '%.80s'; see lockstep --help", word);
     TRY(take_defaults(o, command));
     TRY(parse_command(o, command, argc - 1, argv + 1));
-    if (!o->model && !o->help && !o->version) o->model = install_demo_model();
+    bool reads_model = (command->bit & COMMAND_MODEL) && !o->help && !o->version;
+    if (reads_model && !o->model) o->model = install_demo_model();
     return ERR_OK;
 }
 

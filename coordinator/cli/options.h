@@ -85,6 +85,13 @@ struct options {
     /* --- tokenize --- */
     bool add_special, parse_special;
     const char *decode; // --decode IDS
+    /* --- load --- */
+    const char *url, *model_name, *api_key; // model_name: --model
+    struct number_list clients;
+    uint64_t requests;        // of a level; 0: no bound
+    double duration, timeout; // seconds; 0: no bound
+    uint32_t prompt_tokens, shared_prefix;
+    bool chat, may_stop;
     /* --- set by the start-up code, not by the user --- */
     int bootstrap_fd; // socket to the rank 0 that started us under mpirun, else -1
     bool spans_hosts; // that mpirun runs on more than one host

@@ -14,14 +14,13 @@
 #include "common/error.h"
 #include "coordinator/load/tally.h"
 
-#define LOAD_MAX_LEVELS  32
 #define LOAD_MAX_CLIENTS 4096u
 
 struct load_plan {
     const char *url;
-    const char *model;   // NULL: the first that the server lists
-    const char *api_key; // NULL: none
-    uint32_t clients[LOAD_MAX_LEVELS];
+    const char *model;       // NULL: the first that the server lists
+    const char *api_key;     // NULL: none
+    const uint32_t *clients; // [n_levels], each up to LOAD_MAX_CLIENTS
     size_t n_levels;
     uint64_t requests; // of a level, all clients together; 0: no bound
     double duration_s; // no request is begun later; 0: no bound (one of the two bounds is needed)

@@ -9,7 +9,7 @@ import {bin, cases, check, demo, equal, good, lockstep, mpiEnv, mpirun, run, run
 import {named, noteSegments, nothingLeft} from './leftovers.mjs';
 
 const prompt = 'Call me Ishmael.';
-const commands = ['run', 'serve', 'eval', 'plan', 'inspect', 'tokenize', 'bench'];
+const commands = ['run', 'serve', 'eval', 'plan', 'inspect', 'tokenize', 'bench', 'load'];
 const underMpirun = (n, args, options = {}) => run(mpirun(n)[0], [...mpirun(n).slice(1), lockstep, ...args], {...options, env: mpiEnv});
 const lines = text => text.trimEnd().split('\n').map(l => JSON.parse(l));
 const keys = (object, names, what) => { for (const k of names) check(k in object, `${what} has no "${k}": ${JSON.stringify(object).slice(0, 300)}`); };

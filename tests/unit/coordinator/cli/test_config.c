@@ -126,7 +126,7 @@ static void test_documented_file(void **state) {
         skip();
     }
     char name[4096], line[512], section[64] = "";
-    bool seen[64] = {false};
+    bool seen[128] = {false};
     size_t count;
     const struct option_row *rows = option_table(&count);
     snprintf(name, sizeof name, "%s/configs/lockstep.ini", source);

@@ -50,6 +50,12 @@ static void test_defaults(void **state) {
     assert_true(o.top_p == 1.0);
     assert_false(o.seed_given);
     assert_false(o.max_tokens_given);
+    assert_int_equal(parse(&o, "load"), ERR_OK);
+    assert_null(o.model); // it reads none
+    assert_int_equal(o.max_tokens, 64);
+    assert_int_equal(parse(&o, "load --model name"), ERR_OK);
+    assert_null(o.model);
+    assert_string_equal(o.model_name, "name");
 }
 
 static void test_values(void **state) {
@@ -144,6 +150,10 @@ static const struct {
     {"run -z", {"unknown option -z"}},
     {"run --port 1", {"--port is an option of serve, not of run"}},
     {"plan --threads=2", {"--threads is an option of run, serve, eval, bench, not of plan"}},
+    {"serve --model-name x --max-tokens 1", {"unknown option --model-name"}},
+    {"serve --max-tokens 1", {"--max-tokens is an option of run, load, not of serve"}},
+    {"load --ranks 2", {"--ranks is an option of run, serve, eval, plan, bench, not of load"}},
+    {"load --timeout 0", {"--timeout 0", "from 0.001"}},
     {"run --model", {"--model needs a value"}},
     {"run -n", {"-n needs a value"}},
     {"run --json=yes", {"--json=yes", "takes no value"}},
