@@ -135,6 +135,7 @@ static void watch_signals(struct serve *s) {
 
 err cmd_serve(const struct options *o) {
     struct serve s = {.options = o};
+    request_metrics_init(&s.gateway.metrics);
     CHECK(uv_loop_init(&s.loop) == 0);
     s.gateway.created_s = clock_unix_s();
     CHECK(getrandom(&s.gateway.id_prefix, sizeof s.gateway.id_prefix, 0) ==

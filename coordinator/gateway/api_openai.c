@@ -26,6 +26,8 @@ struct part {
     struct exchange *exchange;
     uint64_t request_id; // 0 when it has ended
     size_t first_choice;
+    uint32_t n_generated;
+    bool prompt_counted;
     struct top_entry previous_top[REQUEST_MAX_TOP]; // what the model expected at the next position
     uint32_t n_previous_top;
 };
@@ -40,7 +42,9 @@ struct exchange {
     size_t n_open;                // parts that have not ended
     struct reply_choice *choices; // [n_choices]
     size_t n_choices;
-    bool *role_sent; // [n_choices]
+    bool *role_sent;    // [n_choices]
+    uint64_t *token_ns; // [n_choices] when its latest token came
+    uint64_t begun_ns;
     struct request_usage usage;
     bool head_sent;
     uint64_t last_sent_ns;
@@ -53,6 +57,7 @@ static void exchange_free(struct exchange *x) {
     for (size_t i = 0; i < x->n_choices; i++) reply_choice_deinit(&x->choices[i]);
     mem_free(x->choices);
     mem_free(x->role_sent);
+    mem_free(x->token_ns);
     api_request_deinit(&x->request);
     buf_deinit(&x->out);
     mem_free(x);
@@ -89,6 +94,53 @@ static void send_chunk(struct exchange *x, size_t choice, const char *text, size
     sse_end(&x->out);
     reply_choice_clear_logprobs(c);
     send_out(x);
+}
+
+/* ---- counting ---- */
+
+static void count_prompt(struct part *part) {
+    const struct exchange *x = part->exchange;
+    if (part->prompt_counted) return;
+    part->prompt_counted = true;
+    x->gateway->metrics.prompt_tokens += x->request.prompts[part - x->parts].count;
+}
+
+static void count_tokens(struct part *part, size_t choice, size_t n) {
+    struct exchange *x = part->exchange;
+    uint64_t now = clock_ns();
+    if (n == 0) return;
+    count_prompt(part);
+    part->n_generated += (uint32_t)n;
+    request_metrics_tokens(&x->gateway->metrics, &x->token_ns[choice], n, x->begun_ns, now);
+}
+
+static void count_finish(struct exchange *x, size_t choice, enum finish_reason reason) {
+    x->choices[choice].reason = reason;
+    x->gateway->metrics.finished[reason]++;
+}
+
+/* Choices that have no reason of their own get this one. */
+static void count_unfinished(struct exchange *x, size_t first, size_t n,
+                             enum finish_reason reason) {
+    for (size_t i = first; i < first + n; i++)
+        if (x->choices[i].reason == FINISH_NONE) count_finish(x, i, reason);
+}
+
+/* Tokens that were never shown, an end of text or part of a stop string, are counted here. */
+static void count_end(struct part *part, const struct request_usage *usage, err error) {
+    struct exchange *x = part->exchange;
+    struct request_metrics *m = &x->gateway->metrics;
+    if (usage->completion_tokens > part->n_generated) {
+        m->generated_tokens += usage->completion_tokens - part->n_generated;
+        part->n_generated = usage->completion_tokens;
+    }
+    if (error == ERR_OK) {
+        count_prompt(part);
+        request_metrics_complete(m, usage->queue_ns, clock_ns() - x->begun_ns);
+    } else {
+        count_unfinished(x, part->first_choice, x->request.params.n,
+                         error == ERR_CANCELLED ? FINISH_CANCELLED : FINISH_ERROR);
+    }
 }
 
 /* ---- the sink ---- */
@@ -158,6 +210,7 @@ static void on_text(void *ctx, uint32_t choice, const char *text, size_t n,
     struct part *part = ctx;
     struct exchange *x = part->exchange;
     size_t index = part->first_choice + choice;
+    count_tokens(part, index, n_tokens);
     for (size_t i = 0; x->request.params.want_logprobs && i < n_tokens; i++)
         reply_add_token(&x->choices[index], x->head.chat,
                         engine_info(x->gateway->engine)->tokenizer, &tokens[i]);
@@ -168,7 +221,7 @@ static void on_finish(void *ctx, uint32_t choice, enum finish_reason reason) {
     struct part *part = ctx;
     struct exchange *x = part->exchange;
     size_t index = part->first_choice + choice;
-    x->choices[index].reason = reason;
+    count_finish(x, index, reason);
     if (x->request.stream) send_chunk(x, index, "", 0, reason);
 }
 
@@ -208,6 +261,7 @@ static void on_end(void *ctx, const struct request_usage *usage, err error, cons
     struct part *part = ctx;
     struct exchange *x = part->exchange;
     part->request_id = 0;
+    count_end(part, usage, error);
     x->usage.prompt_tokens += usage->prompt_tokens;
     x->usage.completion_tokens += usage->completion_tokens;
     x->usage.cached_tokens += usage->cached_tokens;
@@ -257,7 +311,7 @@ static void open_exchange(struct gateway *g, struct api_request *request,
     x->responder = responder;
     x->conn = conn;
     x->request = *request;
-    x->last_sent_ns = clock_ns();
+    x->begun_ns = x->last_sent_ns = clock_ns();
     buf_init(&x->out, 0);
     x->head = (struct reply_head){.chat = request->chat,
                                   .stream = request->stream,
@@ -269,6 +323,7 @@ static void open_exchange(struct gateway *g, struct api_request *request,
     x->n_choices = request->n_prompts * request->params.n;
     x->choices = mem_zalloc_array(x->n_choices, sizeof *x->choices);
     x->role_sent = mem_zalloc_array(x->n_choices, sizeof *x->role_sent);
+    x->token_ns = mem_zalloc_array(x->n_choices, sizeof *x->token_ns);
     for (size_t i = 0; i < x->n_choices; i++) reply_choice_init(&x->choices[i]);
     err e = submit_all(x);
     if (e != ERR_OK) {
@@ -334,6 +389,7 @@ void api_chat_completions(struct gateway *g, const struct http_request *request,
 
 void exchange_abort(struct exchange *x) {
     abandon_all(x);
+    count_unfinished(x, 0, x->n_choices, FINISH_CANCELLED);
     exchange_free(x);
 }
 

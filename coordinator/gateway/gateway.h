@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "coordinator/gateway/http.h"
+#include "coordinator/gateway/request_metrics.h"
 #include "coordinator/scheduling/engine.h"
 
 struct gateway {
@@ -25,6 +26,7 @@ struct gateway {
     uint64_t id_prefix;   // random; ids of answers are prefix and number
     uint64_t next_id;
     bool draining;
+    struct request_metrics metrics;
 };
 
 /* How an exchange answers.  `head` once, `body` any number of times, `done` once and last: after it

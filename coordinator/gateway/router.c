@@ -21,6 +21,7 @@ static const struct route routes[] = {
     {HTTP_METHOD_GET, "/v1/models/", true, api_model},
     {HTTP_METHOD_GET, "/health", false, api_health},
     {HTTP_METHOD_GET, "/ready", false, api_ready},
+    {HTTP_METHOD_GET, "/metrics", false, api_metrics},
 };
 
 static bool matches(const struct route *r, const char *path) {

@@ -10,6 +10,7 @@ typedef void route_handler(struct gateway *g, const struct http_request *request
                            const struct responder *responder, void *conn, struct exchange **x);
 
 route_handler api_health, api_ready, api_models, api_model; // api_admin.c
+route_handler api_metrics;                                  // api_metrics.c
 route_handler api_completions, api_chat_completions;        // api_openai.c
 
 #endif

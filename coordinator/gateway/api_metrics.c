@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+/* api_metrics.c: GET /metrics: requests, the engine and each rank, for Prometheus.
+ *
+ * Nothing is computed for it but the text: counts are kept where things happen, and what ranks say
+ * about themselves comes with their heartbeats.  A server that is loading has no ranks to speak of
+ * yet; its answer is shorter. */
+
+#include <stdio.h>
+
+#include "coordinator/gateway/router.h"
+#include "coordinator/metrics/exposition.h"
+
+#define COUNT_OF(array) (sizeof(array) / sizeof *(array))
+
+/* ---- the engine ---- */
+
+static void put_gauge(struct buf *out, const char *name, const char *help, double value) {
+    exposition_begin(out, name, "gauge", help);
+    exposition_put_real(out, name, "", NULL, 0, value);
+}
+
+static void put_engine(struct buf *out, const struct engine *e) {
+    struct engine_counts c = engine_get_counts(e);
+    put_gauge(out, "lockstep:num_requests_running", "Sequences that are worked on.", c.running);
+    put_gauge(out, "lockstep:num_requests_waiting", "Sequences that wait for their turn.",
+              c.waiting);
+    put_gauge(out, "lockstep:kv_cache_usage_perc", "Part of the KV blocks in use, 0 to 1.",
+              c.kv_blocks ? (double)c.kv_blocks_used / c.kv_blocks : 0);
+}
+
+/* ---- the ranks ---- */
+
+static uint64_t rank_up(const struct cluster_rank *r) {
+    return r->up;
+}
+
+static uint64_t weight_bytes(const struct cluster_rank *r) {
+    return r->stats.weight_bytes;
+}
+
+static uint64_t kv_bytes(const struct cluster_rank *r) {
+    return r->stats.kv_bytes;
+}
+
+static const struct rank_metric {
+    const char *name, *type, *help;
+    uint64_t (*value)(const struct cluster_rank *r);
+} rank_metrics[] = {
+    {"lockstep:rank_up", "gauge", "Is the rank connected?", rank_up},
+    {"lockstep:weights_bytes", "gauge", "Memory of the rank's weights.", weight_bytes},
+    {"lockstep:kv_bytes", "gauge", "Memory of the rank's KV cache.", kv_bytes},
+};
+
+static void put_rank_metric(struct buf *out, const struct rank_metric *m,
+                            const struct cluster_info *info) {
+    exposition_begin(out, m->name, m->type, m->help);
+    for (uint32_t i = 0; i < info->size; i++) {
+        const struct cluster_rank *r = &info->ranks[i];
+        char number[16];
+        snprintf(number, sizeof number, "%u", i);
+        const struct exposition_label labels[] = {{"rank", number}, {"host", r->host}};
+        exposition_put_count(out, m->name, "", labels, 2, m->value(r));
+    }
+}
+
+static void put_ranks(struct buf *out, const struct cluster_info *info) {
+    put_gauge(out, "lockstep:epoch", "Grows each time the ranks are started again.",
+              (double)info->epoch);
+    for (size_t i = 0; i < COUNT_OF(rank_metrics); i++)
+        put_rank_metric(out, &rank_metrics[i], info);
+}
+
+void api_metrics(struct gateway *g, const struct http_request *request, const char *rest,
+                 const struct responder *responder, void *conn, struct exchange **x) {
+    (void)request, (void)rest, (void)x;
+    struct buf text;
+    buf_init(&text, 0);
+    put_engine(&text, g->engine);
+    request_metrics_put(&g->metrics, &text);
+    const struct cluster_info *info = engine_info(g->engine);
+    if (info) put_ranks(&text, info);
+    responder->head(conn, 200, EXPOSITION_CONTENT_TYPE, NULL, (int64_t)text.length);
+    responder->body(conn, text.data, text.length);
+    responder->done(conn);
+    buf_deinit(&text);
+}

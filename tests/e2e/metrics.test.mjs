@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+// metrics.test.mjs: GET /metrics read by the rules of the exposition format, what moves in it.
+import {cases, check, equal, openStream, post, serve, until} from './harness.mjs';
+
+// Reads the text format 0.0.4: {name: {type, help, samples: [{name, labels, value}]}}; throws at a line that breaks it.
+function read(text) {
+    const metrics = {}, seen = new Set();
+    let current = null;
+    check(text.endsWith('\n'), 'the last line has an end');
+    for (const line of text.slice(0, -1).split('\n')) {
+        const where = `line '${line}'`;
+        const help = line.match(/^# HELP ([a-zA-Z_:][a-zA-Z0-9_:]*) (.+)$/);
+        if (help) {
+            check(!metrics[help[1]], `${where}: all lines of a metric stand together`);
+            current = metrics[help[1]] = {help: help[2], samples: []};
+            current.name = help[1];
+            continue;
+        }
+        const type = line.match(/^# TYPE ([a-zA-Z_:][a-zA-Z0-9_:]*) (counter|gauge|histogram|summary|untyped)$/);
+        if (type) {
+            check(current?.name === type[1] && !current.type && current.samples.length === 0, `${where}: TYPE follows HELP`);
+            current.type = type[2];
+            continue;
+        }
+        const sample = line.match(/^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? ([+-]?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|Inf)|NaN)$/);
+        check(sample, `${where} is no sample`);
+        const labels = {};
+        const rest = (sample[2] ?? '').replace(/([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(,|$)/g, (_, name, value) => {
+            check(!(name in labels), `${where}: a label twice`);
+            labels[name] = value;
+            return '';
+        });
+        equal(rest, '', `${where}: labels`);
+        check(!seen.has(line.slice(0, line.lastIndexOf(' '))), `${where}: a series twice`);
+        seen.add(line.slice(0, line.lastIndexOf(' ')));
+        const suffixes = {histogram: /^(_bucket|_sum|_count)$/, summary: /^(|_sum|_count)$/}[current?.type] ?? /^$/;
+        check(current && sample[1].startsWith(current.name) && suffixes.test(sample[1].slice(current.name.length)),
+            `${where} is under ${current?.name}`);
+        current.samples.push({name: sample[1], labels, value: Number(sample[3].replace('Inf', 'Infinity'))});
+    }
+    for (const m of Object.values(metrics)) {
+        check(m.type && m.samples.length, `${m.name} has a type and samples`);
+        if (m.type === 'counter') check(m.name.endsWith('_total'), `${m.name} is a counter`);
+        if (m.type !== 'histogram') continue;
+        const buckets = m.samples.filter(s => s.name.endsWith('_bucket')).map(s => [s.labels.le === '+Inf' ? Infinity : +s.labels.le, s.value]);
+        for (let i = 1; i < buckets.length; i++)
+            check(buckets[i][0] > buckets[i - 1][0] && buckets[i][1] >= buckets[i - 1][1], `buckets of ${m.name} grow`);
+        equal(buckets.at(-1), [Infinity, m.samples.at(-1).value], `the last bucket of ${m.name} holds all`);
+    }
+    return metrics;
+}
+const scrape = async server => {
+    const r = await fetch(`${server.url}/metrics`);
+    equal([r.status, r.headers.get('content-type')], [200, 'text/plain; version=0.0.4; charset=utf-8'], 'GET /metrics');
+    return read(await r.text());
+};
+// The value of a series: value(metrics, 'rank_up', {rank: '0'}).
+function value(metrics, name, labels = {}) {
+    const found = Object.values(metrics).flatMap(m => m.samples).filter(s => s.name === `lockstep:${name}` &&
+        Object.entries(labels).every(([k, v]) => s.labels[k] === v));
+    equal(found.length, 1, `series ${name} ${JSON.stringify(labels)}`);
+    return found[0].value;
+}
+// ../shared/API.md's table of names.
+const names = {gauge: ['num_requests_running', 'num_requests_waiting', 'kv_cache_usage_perc', 'weights_bytes', 'kv_bytes', 'rank_up', 'epoch'],
+    counter: ['prompt_tokens_total', 'generation_tokens_total', 'request_success_total'],
+    histogram: ['time_to_first_token_seconds', 'inter_token_latency_seconds', 'e2e_request_latency_seconds', 'request_queue_time_seconds']};
+
+const server = await serve(['-n', '2', '--ctx', '16384']);
+const complete = async body => (await post(server, '/v1/completions', {prompt: 'Call me Ishmael.', temperature: 0, ignore_eos: true, ...body})).json();
+
+await cases({
+    async 'names and types'() {
+        const m = await scrape(server);
+        for (const [type, list] of Object.entries(names))
+            for (const n of list) equal(m[`lockstep:${n}`]?.type, type, `type of ${n}`);
+        for (const rank of ['0', '1']) {
+            equal(value(m, 'rank_up', {rank}), 1, 'rank_up');
+            check(value(m, 'weights_bytes', {rank}) > 1e6 && value(m, 'kv_bytes', {rank}) > 1e5, 'memory of a rank');
+        }
+        equal([value(m, 'epoch'), value(m, 'num_requests_running'), value(m, 'kv_cache_usage_perc')], [1, 0, 0], 'an idle server');
+        equal((await fetch(`${server.url}/metrics`, {method: 'POST'})).status, 405, 'POST /metrics');
+    },
+
+    async 'counters move'() {
+        const before = await scrape(server);
+        const {usage} = await complete({max_tokens: 20, n: 2});
+        await complete({max_tokens: 40, stop: ' '});
+        const after = await scrape(server);
+        const moved = (name, labels) => value(after, name, labels) - value(before, name, labels);
+        equal(usage.completion_tokens, 40, 'usage');
+        equal(moved('prompt_tokens_total'), 2 * usage.prompt_tokens, 'prompt tokens');
+        check(moved('generation_tokens_total') > 40, 'generated tokens');
+        equal([moved('request_success_total', {finished_reason: 'length'}), moved('request_success_total', {finished_reason: 'stop'})], [2, 1], 'reasons');
+        equal([moved('time_to_first_token_seconds_count'), moved('e2e_request_latency_seconds_count'), moved('request_queue_time_seconds_count')],
+            [3, 2, 2], 'times are counted');
+        check(moved('inter_token_latency_seconds_count') >= 38, 'gaps');
+        check(moved('time_to_first_token_seconds_sum') > 0 && moved('inter_token_latency_seconds_sum') > 0, 'and summed up');
+    },
+
+    async 'while requests run, and after their clients left'() {
+        const before = await scrape(server);
+        const streams = await Promise.all([1, 2, 3].map(() => openStream(server, {max_tokens: 10000, temperature: 1})));
+        await Promise.all(streams.map(s => s.first));
+        const during = await scrape(server);
+        streams.forEach(s => s.abort());
+        const after = await until('the streams are gone', async () => {
+            const m = await scrape(server);
+            return value(m, 'num_requests_running') === 0 && m;
+        });
+        const ended = value(after, 'request_success_total', {finished_reason: 'abort'}) -
+            value(before, 'request_success_total', {finished_reason: 'abort'});
+        equal(ended, 3, 'aborts');
+        check(value(during, 'num_requests_running') + value(during, 'num_requests_waiting') > 0 && value(during, 'kv_cache_usage_perc') > 0, 'running');
+        equal(value(after, 'kv_cache_usage_perc'), 0, 'and nothing is left');
+    },
+});
+
+equal(await server.stop(), 0, `exit code:\n${server.log()}`);
