@@ -10,5 +10,7 @@
 uint64_t clock_ns(void);
 /* Seconds since 1970, for `created` fields. */
 int64_t clock_unix_s(void);
+/* Milliseconds since 1970, for log lines. */
+int64_t clock_unix_ms(void);
 
 #endif

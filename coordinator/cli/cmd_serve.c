@@ -29,6 +29,7 @@ struct serve {
     uv_timer_t drain_timer;
     uint64_t draining_since_ns;
     struct gateway gateway;
+    struct access_log access_log;
     struct server server;
     struct engine *engine;
     err result;
@@ -133,8 +134,17 @@ static void watch_signals(struct serve *s) {
     s->drain_timer.data = s;
 }
 
+static err open_access_log(struct serve *s) {
+    const struct options *o = s->options;
+    if (strcmp(o->access_log, "off") == 0) return ERR_OK;
+    TRY(access_log_open(&s->access_log, o->access_log, o->access_format, o->log_prompts));
+    s->gateway.access_log = &s->access_log;
+    return ERR_OK;
+}
+
 err cmd_serve(const struct options *o) {
     struct serve s = {.options = o};
+    TRY(open_access_log(&s));
     request_metrics_init(&s.gateway.metrics);
     CHECK(uv_loop_init(&s.loop) == 0);
     s.gateway.created_s = clock_unix_s();
@@ -161,5 +171,6 @@ err cmd_serve(const struct options *o) {
     engine_free(s.engine);
     uv_run(&s.loop, UV_RUN_DEFAULT);
     CHECK(uv_loop_close(&s.loop) == 0);
+    if (s.gateway.access_log) access_log_close(s.gateway.access_log);
     return s.result == ERR_OK ? ERR_OK : FAIL(s.result, "%s", s.message);
 }

@@ -53,6 +53,9 @@ static const char *const allreduce_words[] = {
 static const char *const level_words[] = {
     [LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug", NULL};
 
+static const char *const access_words[] = {
+    [ACCESS_LOGFMT] = "logfmt", [ACCESS_JSON] = "json", NULL};
+
 static const struct option_row options[] = {
     /* --- the model and its cut --- */
     {.name = "model",
@@ -611,6 +614,31 @@ static const struct option_row options[] = {
      .standard = "info",
      .commands = COMMAND_ALL,
      .help = "error, warn, info or debug"},
+    {.name = "access-log",
+     .key = "log.access",
+     .argument = "FILE",
+     .type = OPTION_TEXT,
+     .offset = AT(access_log),
+     .min = 1,
+     .max = 4095,
+     .standard = "-",
+     .commands = COMMAND_SERVE,
+     .help = "a line for every request; -: standard error; off: none"},
+    {.name = "access-format",
+     .key = "log.access-format",
+     .argument = "FORMAT",
+     .type = OPTION_WORD,
+     .offset = AT(access_format),
+     .words = access_words,
+     .standard = "logfmt",
+     .commands = COMMAND_SERVE,
+     .help = "of these lines: logfmt or json"},
+    {.name = "log-prompts",
+     .key = "log.prompts",
+     .type = OPTION_FLAG,
+     .offset = AT(log_prompts),
+     .commands = COMMAND_SERVE,
+     .help = "these lines show the text of prompts"},
     {.name = "log-all-ranks",
      .key = "log.all-ranks",
      .type = OPTION_FLAG,

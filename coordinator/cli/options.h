@@ -19,6 +19,7 @@
 #define OPTIONS_MAX_NUMBERS       16
 
 enum kv_type { KV_F16, KV_F32 };
+enum access_format { ACCESS_LOGFMT, ACCESS_JSON };
 enum allreduce_kind { ALLREDUCE_TREE, ALLREDUCE_MPI };
 
 struct number_list {
@@ -70,7 +71,10 @@ struct options {
     const char *host;
     uint16_t port;
     const char *port_file;
-    bool wait_for_ranks; // --wait
+    bool wait_for_ranks;    // --wait
+    const char *access_log; // --access-log FILE, "-": standard error, "off"
+    enum access_format access_format;
+    bool log_prompts;
     /* --- bench --- */
     struct number_list bench_ranks;   // -n; the first of them is `ranks` too
     struct number_list bench_threads; // -t

@@ -44,7 +44,7 @@ struct exchange {
     size_t n_choices;
     bool *role_sent;    // [n_choices]
     uint64_t *token_ns; // [n_choices] when its latest token came
-    uint64_t begun_ns;
+    uint64_t begun_ns, first_token_ns;
     struct request_usage usage;
     bool head_sent;
     uint64_t last_sent_ns;
@@ -109,6 +109,7 @@ static void count_tokens(struct part *part, size_t choice, size_t n) {
     struct exchange *x = part->exchange;
     uint64_t now = clock_ns();
     if (n == 0) return;
+    if (x->first_token_ns == 0) x->first_token_ns = now;
     count_prompt(part);
     part->n_generated += (uint32_t)n;
     request_metrics_tokens(&x->gateway->metrics, &x->token_ns[choice], n, x->begun_ns, now);
@@ -391,6 +392,25 @@ void exchange_abort(struct exchange *x) {
     abandon_all(x);
     count_unfinished(x, 0, x->n_choices, FINISH_CANCELLED);
     exchange_free(x);
+}
+
+void exchange_describe(const struct exchange *x, struct access_line *line) {
+    const char *finish = finish_reason_name(x->choices[0].reason);
+    line->id = x->head.id;
+    line->finish = x->error != ERR_OK ? "error" : finish ? finish : "abort";
+    line->cached_tokens = x->usage.cached_tokens;
+    for (size_t i = 0; i < x->request.n_prompts; i++) {
+        line->prompt_tokens += (uint32_t)x->request.prompts[i].count;
+        line->generated_tokens += x->parts[i].n_generated;
+    }
+    if (x->first_token_ns) line->first_token_ns = x->first_token_ns - x->begun_ns;
+}
+
+void exchange_put_prompts(const struct exchange *x, struct buf *out) {
+    for (size_t i = 0; i < x->request.n_prompts; i++) {
+        if (i) buf_putc(out, '\n');
+        put_prompt_text(out, &x->parts[i], x->request.prompts[i].count);
+    }
 }
 
 void exchange_tick(struct exchange *x, uint64_t now_ns) {

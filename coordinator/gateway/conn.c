@@ -13,15 +13,28 @@
 
 #include "coordinator/gateway/conn.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
 
+#define ACCESS_PATH_BYTES  160
+#define STATUS_CLIENT_LEFT 499 // as nginx calls it
+
+/* What the access log says about the request under way. */
+struct record {
+    const char *method;
+    char path[ACCESS_PATH_BYTES];
+    int status;
+    uint64_t begun_ns, bytes;
+};
+
 struct conn {
     uv_tcp_t tcp;
     uv_shutdown_t shutdown;
+    char peer[72]; // address and port
     struct server *server;
     struct conn *prev, *next;
     struct http_parser *parser;
@@ -36,6 +49,7 @@ struct conn {
     uint64_t lingering_since_ns; // our side is ended
     size_t last_queued;
     uint64_t request_since_ns, idle_since_ns, progress_ns;
+    struct record record;
 };
 
 struct write_request {
@@ -53,9 +67,42 @@ static bool is_closing(const struct conn *c) {
     return uv_is_closing((const uv_handle_t *)&c->tcp) != 0;
 }
 
+/* ---- the access log ---- */
+
+static void begin_record(struct conn *c, const char *method, const char *path) {
+    c->record = (struct record){.method = method, .begun_ns = clock_ns()};
+    snprintf(c->record.path, sizeof c->record.path, "%s", path);
+}
+
+/* While the exchange still exists. */
+static void write_record(struct conn *c) {
+    struct access_log *log = c->server->gateway->access_log;
+    const struct record *r = &c->record;
+    if (!log) return;
+    struct access_line line = {.client = c->peer,
+                               .method = r->method,
+                               .path = r->path,
+                               .status = r->status ? r->status : STATUS_CLIENT_LEFT,
+                               .bytes = r->bytes,
+                               .total_ns = clock_ns() - r->begun_ns};
+    struct buf prompts;
+    buf_init(&prompts, 0);
+    if (c->exchange) {
+        exchange_describe(c->exchange, &line);
+        if (log->prompts) exchange_put_prompts(c->exchange, &prompts);
+        if (log->prompts) line.prompt = prompts.length ? prompts.data : "";
+        line.prompt_bytes = prompts.length;
+    }
+    access_log_write(log, &line);
+    buf_deinit(&prompts);
+}
+
+/* ---- the end ---- */
+
 static void on_closed(uv_handle_t *handle) {
     struct conn *c = conn_of(handle);
     struct server *s = c->server;
+    if (c->answering) write_record(c);
     if (c->exchange) exchange_abort(c->exchange);
     if (c->prev)
         c->prev->next = c->next;
@@ -139,6 +186,7 @@ static void respond_head(void *ctx, int status, const char *content_type, const 
     struct buf head;
     buf_init(&head, 0);
     c->streaming = length < 0;
+    c->record.status = status;
     if (c->streaming && c->http_1_0) c->keep_alive = false;
     http_put_head(&head, status, content_type, extra, length, c->keep_alive, c->http_1_0);
     write_buf(c, &head);
@@ -147,6 +195,7 @@ static void respond_head(void *ctx, int status, const char *content_type, const 
 static void respond_body(void *ctx, const void *data, size_t n) {
     struct conn *c = ctx;
     if (c->head_only) return;
+    c->record.bytes += n;
     if (!c->streaming || c->http_1_0) {
         write_bytes(c, data, n);
         return;
@@ -165,6 +214,7 @@ static void respond_done(void *ctx) {
         http_put_last_chunk(&last);
         write_buf(c, &last);
     }
+    write_record(c);
     c->exchange = NULL;
     c->answering = c->streaming = false;
     c->idle_since_ns = clock_ns();
@@ -183,6 +233,7 @@ static const struct responder responder = {
 static void answer_error(struct conn *c, int status, const char *message) {
     c->answering = true;
     c->keep_alive = c->head_only = false;
+    begin_record(c, "-", "-");
     gateway_reply_error(&responder, c, status, "invalid_request_error", NULL, NULL, message);
 }
 
@@ -193,6 +244,7 @@ static void answer_request(struct conn *c) {
     c->http_1_0 = request->http_1_0;
     c->head_only = request->method == HTTP_METHOD_HEAD;
     c->request_since_ns = 0;
+    begin_record(c, http_method_name(request->method), request->path.data);
     struct exchange *x = NULL;
     gateway_handle(c->server->gateway, request, &responder, c, &x);
     if (x) c->exchange = x;
@@ -241,6 +293,18 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *data) {
     if (!takes_requests(c) && c->ahead.length > CONN_MAX_AHEAD_BYTES) conn_close(c);
 }
 
+static void name_peer(struct conn *c) {
+    struct sockaddr_storage peer = {0};
+    char number[64] = "-";
+    int n = sizeof peer;
+    if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&peer, &n) == 0)
+        uv_ip_name((struct sockaddr *)&peer, number, sizeof number);
+    bool v6 = peer.ss_family == AF_INET6;
+    uint16_t port = v6 ? ((const struct sockaddr_in6 *)(const void *)&peer)->sin6_port
+                       : ((const struct sockaddr_in *)(const void *)&peer)->sin_port;
+    snprintf(c->peer, sizeof c->peer, v6 ? "[%s]:%u" : "%s:%u", number, ntohs(port));
+}
+
 void conn_accept(struct server *s) {
     struct conn *c = mem_zalloc(sizeof *c);
     c->server = s;
@@ -257,6 +321,7 @@ void conn_accept(struct server *s) {
         conn_close(c);
         return;
     }
+    name_peer(c);
     uv_tcp_nodelay(&c->tcp, 1);
     uv_tcp_keepalive(&c->tcp, 1, 30);
     if (uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0) conn_close(c);

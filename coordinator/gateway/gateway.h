@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "coordinator/gateway/access_log.h"
 #include "coordinator/gateway/http.h"
 #include "coordinator/gateway/request_metrics.h"
 #include "coordinator/scheduling/engine.h"
@@ -27,6 +28,7 @@ struct gateway {
     uint64_t next_id;
     bool draining;
     struct request_metrics metrics;
+    struct access_log *access_log; // NULL: none
 };
 
 /* How an exchange answers.  `head` once, `body` any number of times, `done` once and last: after it
@@ -45,6 +47,11 @@ void gateway_handle(struct gateway *g, const struct http_request *request,
                     const struct responder *responder, void *conn, struct exchange **x);
 /* The client has gone: stops the work; the responder is not called again. */
 void exchange_abort(struct exchange *x);
+/* Fills in what the access log says about a completion, as far as it came.  Strings belong to the
+ * exchange. */
+void exchange_describe(const struct exchange *x, struct access_line *line);
+/* Appends the text of its prompts, a line each. */
+void exchange_put_prompts(const struct exchange *x, struct buf *out);
 /* Called about once a second while the exchange lives: sends a ping on a stream that is silent. */
 void exchange_tick(struct exchange *x, uint64_t now_ns);
 

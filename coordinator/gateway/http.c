@@ -302,6 +302,15 @@ bool http_parser_is_inside(const struct http_parser *p) {
     return p->inside && !p->complete;
 }
 
+const char *http_method_name(enum http_method m) {
+    static const char *const names[] = {[HTTP_METHOD_GET] = "GET",
+                                        [HTTP_METHOD_HEAD] = "HEAD",
+                                        [HTTP_METHOD_POST] = "POST",
+                                        [HTTP_METHOD_OPTIONS] = "OPTIONS",
+                                        [HTTP_METHOD_OTHER] = "OTHER"};
+    return names[m];
+}
+
 const char *http_status_text(int status) {
     static const struct {
         int status;

@@ -32,6 +32,8 @@ struct http_request {
     bool http_1_0; // no chunked answers
 };
 
+const char *http_method_name(enum http_method m);
+
 enum http_event {
     HTTP_NEED_MORE, // all bytes taken
     HTTP_CONTINUE,  // the client waits for "100 Continue" before it sends the body

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
-// metrics.test.mjs: GET /metrics read by the rules of the exposition format, what moves in it.
-import {cases, check, equal, openStream, post, serve, until} from './harness.mjs';
+// metrics.test.mjs: GET /metrics read by the rules of the exposition format, what moves in it; the
+// access log.
+import {readFileSync} from 'node:fs';
+import {join} from 'node:path';
+import {cases, check, equal, openStream, post, scratch, serve, until} from './harness.mjs';
 
 // Reads the text format 0.0.4: {name: {type, help, samples: [{name, labels, value}]}}; throws at a line that breaks it.
 function read(text) {
@@ -66,7 +69,9 @@ const names = {gauge: ['num_requests_running', 'num_requests_waiting', 'kv_cache
     counter: ['prompt_tokens_total', 'generation_tokens_total', 'request_success_total'],
     histogram: ['time_to_first_token_seconds', 'inter_token_latency_seconds', 'e2e_request_latency_seconds', 'request_queue_time_seconds']};
 
-const server = await serve(['-n', '2', '--ctx', '16384']);
+const log = join(scratch, 'access.log');
+const server = await serve(['-n', '2', '--ctx', '16384', '--access-log', log, '--access-format', 'json']);
+const lines = () => readFileSync(log, 'utf8').trimEnd().split('\n').map(l => JSON.parse(l));
 const complete = async body => (await post(server, '/v1/completions', {prompt: 'Call me Ishmael.', temperature: 0, ignore_eos: true, ...body})).json();
 
 await cases({
@@ -113,6 +118,39 @@ await cases({
         equal(ended, 3, 'aborts');
         check(value(during, 'num_requests_running') + value(during, 'num_requests_waiting') > 0 && value(during, 'kv_cache_usage_perc') > 0, 'running');
         equal(value(after, 'kv_cache_usage_perc'), 0, 'and nothing is left');
+    },
+
+    async 'the access log'() {
+        const begin = lines().length;
+        const body = await complete({max_tokens: 4});
+        const stream = await openStream(server, {max_tokens: 6});
+        await stream.ended;
+        await post(server, '/v1/completions', '{"prompt": 7}');
+        await fetch(`${server.url}/nothing?key=secret`);
+        const gone = await openStream(server, {max_tokens: 10000, temperature: 1});
+        await gone.first;
+        gone.abort();
+        const written = await until('five lines', () => lines().length >= begin + 5 && lines().slice(begin));
+        const [whole, streamed, bad, nothing, left] = written;
+        equal([whole.id, whole.status, whole.method, whole.path, whole.generated_tokens, whole.prompt_tokens, whole.cached_tokens, whole.finish],
+            [body.id, 200, 'POST', '/v1/completions', 4, body.usage.prompt_tokens, body.usage.prompt_tokens_details.cached_tokens, 'length'], 'a whole answer');
+        equal([streamed.id, streamed.generated_tokens], [stream.events[0].id, 6], 'a stream');
+        for (const l of [whole, streamed]) check(l.first_token_ms > 0 && l.total_ms >= l.first_token_ms && l.bytes > 100, JSON.stringify(l));
+        equal([bad.status, bad.id, nothing.status, nothing.path], [400, undefined, 404, '/nothing'], 'refusals');
+        equal([left.status, left.finish], [200, 'abort'], 'a client that left');
+        for (const l of written) check(/^127\.0\.0\.1:\d+$/.test(l.client) && /^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{3}Z$/.test(l.time), JSON.stringify(l));
+        check(!readFileSync(log, 'utf8').includes('Ishmael'), 'no text of a prompt');
+    },
+
+    async 'to standard error, with prompts when asked for'() {
+        const other = await serve(['-n', '1', '--log-prompts']);
+        await (await post(other, '/v1/completions', {prompt: 'Call me "Ishmael".', max_tokens: 2})).json();
+        await until('a line', () => / path=\/v1\/completions status=200 id=cmpl-\w+ .* prompt="Call me \\"Ishmael\\"\."\n/.test(other.log()));
+        equal(await other.stop(), 0, 'exit code');
+        const silent = await serve(['-n', '1', '--access-log', 'off']);
+        await fetch(`${silent.url}/health`);
+        equal(await silent.stop(), 0, 'exit code');
+        check(!silent.log().includes('path='), silent.log());
     },
 });
 

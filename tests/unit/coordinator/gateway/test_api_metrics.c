@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* test_api_metrics.c: what completions leave in GET /metrics. */
+/* test_api_metrics.c: what completions leave in GET /metrics and in the access log. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -86,16 +86,25 @@ static void complete_ones(void **state) {
     struct world w;
     open_world(&w);
     struct fake_client c;
+    struct access_line line = {0};
     fake_client_send(&c, &w.gateway, HTTP_METHOD_POST, "/v1/completions",
                      "{\"prompt\":[[1,2,3],[4,5]],\"n\":2,\"stream\":true}");
     fake_text(&w.engine, 0, 0, " Call me Ishmael.");
     uint32_t n = w.engine.requests[0].n_tokens;
     assert_true(n >= 3);
     fake_text(&w.engine, 0, 1, " Call me Ishmael.");
+    exchange_describe(c.exchange, &line);
+    assert_memory_equal(line.id, "cmpl-", 5);
+    assert_true(line.prompt_tokens == 5 && line.generated_tokens == 2 * n);
+    assert_string_equal(line.finish, "abort"); // if the client left now
     fake_finish(&w.engine, 0, 0, FINISH_STOP);
     fake_finish(&w.engine, 0, 1, FINISH_LENGTH);
     w.engine.requests[0].n_tokens += 2; // an end of text for each choice, which is never shown
     fake_end(&w.engine, 0, ERR_OK, "");
+    line = (struct access_line){0};
+    exchange_describe(c.exchange, &line);
+    assert_string_equal(line.finish, "stop");
+    assert_int_equal(line.generated_tokens, 2 * n + 2);
 
     char tokens[64], gaps[64];
     snprintf(tokens, sizeof tokens, "generation_tokens_total %u", 2 * n + 2);
@@ -133,6 +142,23 @@ static void failed_ones(void **state) {
     close_world(&w);
 }
 
+static void prompts_as_text(void **state) {
+    (void)state;
+    struct world w;
+    open_world(&w);
+    struct fake_client c;
+    struct buf text;
+    buf_init(&text, 0);
+    fake_client_send(&c, &w.gateway, HTTP_METHOD_POST, "/v1/completions",
+                     "{\"prompt\":[\"Call me\",\"Ishmael.\"]}");
+    exchange_put_prompts(c.exchange, &text);
+    assert_string_equal(text.data, "Call me\nIshmael.");
+    buf_deinit(&text);
+    fake_client_leave(&c);
+    fake_client_close(&c);
+    close_world(&w);
+}
+
 static int setup(void **state) {
     (void)state;
     tokenizer = demo_tokenizer();
@@ -147,10 +173,9 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_idle_server),
-        cmocka_unit_test(a_server_without_ranks),
-        cmocka_unit_test(complete_ones),
-        cmocka_unit_test(failed_ones),
+        cmocka_unit_test(an_idle_server),  cmocka_unit_test(a_server_without_ranks),
+        cmocka_unit_test(complete_ones),   cmocka_unit_test(failed_ones),
+        cmocka_unit_test(prompts_as_text),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -10,6 +10,8 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -364,6 +366,54 @@ static void closing_does_not_wait_for_ever(void **state) {
     hang_up(&c);
 }
 
+/* One line for each: answered, refused before it was a request, given up by the client. */
+static void requests_are_logged(void **state) {
+    (void)state;
+    char path[] = "/tmp/lockstep-test-conn-XXXXXX", text[4096] = "", request[600];
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    struct access_log log;
+    assert_int_equal(access_log_open(&log, path, ACCESS_LOGFMT, false), ERR_OK);
+    struct world w;
+    struct client c;
+    open_world(&w);
+    w.gateway.access_log = &log;
+    dial(&w, &c);
+    say(&w, &c, "GET /health?x=1 HTTP/1.1\r\n\r\nGET /nothing HTTP/1.1\r\n\r\n");
+    say(&w, &c, post(request, "{\"prompt\":\"a\"}"));
+    fake_text(&w.engine, 0, 0, " word");
+    fake_finish(&w.engine, 0, 0, FINISH_STOP);
+    fake_end(&w.engine, 0, ERR_OK, "");
+    turn(&w);
+    say(&w, &c, post(request, "{\"prompt\":\"secret\"}"));
+    hang_up(&c);
+    turn(&w);
+    dial(&w, &c);
+    say(&w, &c, "nonsense\r\n\r\n");
+    hang_up(&c);
+    close_world(&w);
+    access_log_close(&log);
+    assert_true(read(fd, text, sizeof text - 1) > 0);
+    close(fd);
+    unlink(path);
+    static const char *const parts[] = {"client=127.0.0.1:",
+                                        " method=GET path=/health status=200 total_ms=",
+                                        " method=GET path=/nothing status=404 total_ms=",
+                                        " method=POST path=/v1/completions status=200 id=cmpl-",
+                                        " prompt_tokens=",
+                                        " finish=stop ",
+                                        " method=POST path=/v1/completions status=499 id=cmpl-",
+                                        " generated_tokens=0 finish=abort ",
+                                        " method=- path=- status=400 total_ms="};
+    const char *at = text;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        const char *found = strstr(at, parts[i]);
+        if (!found) fail_msg("'%s' is missing after:\n%s\nin:\n%s", parts[i], at, text);
+        at = found;
+    }
+    assert_null(strstr(text, "secret"));
+}
+
 static void a_taken_port_is_named(void **state) {
     (void)state;
     struct world w;
@@ -404,6 +454,7 @@ int main(void) {
         cmocka_unit_test(a_refusal_survives_what_follows),
         cmocka_unit_test(closing_lets_answers_finish),
         cmocka_unit_test(closing_does_not_wait_for_ever),
+        cmocka_unit_test(requests_are_logged),
         cmocka_unit_test(a_taken_port_is_named),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
