@@ -17,7 +17,7 @@
 #endif
 
 typedef int32_t limit_vec __attribute__((vector_size(LIMIT_BYTES)));
-typedef int16_t limit_shorts __attribute__((vector_size(LIMIT_BYTES)));
+typedef uint16_t limit_shorts __attribute__((vector_size(LIMIT_BYTES)));
 typedef float limit_floats __attribute__((vector_size(LIMIT_BYTES)));
 
 static inline limit_vec limit_dot(limit_vec acc, limit_vec u, limit_vec s) {
