@@ -27,6 +27,17 @@ static bool moved(double before, double after) {
     return fabs(after - before) > BENCH_STEADY * fmax(before, after);
 }
 
+struct bench_limits bench_limits_of(const struct measure_limits *l) {
+    return (struct bench_limits){.read_gb_per_s = l->read_bytes_per_s / 1e9,
+                                 .int8_gops = l->int8_ops_per_s / 1e9,
+                                 .f32_gops = l->f32_ops_per_s / 1e9};
+}
+
+bool bench_limits_moved(const struct bench_limits *before, const struct bench_limits *after) {
+    return moved(before->read_gb_per_s, after->read_gb_per_s) ||
+           moved(before->int8_gops, after->int8_gops) || moved(before->f32_gops, after->f32_gops);
+}
+
 bool bench_sample_steady(const struct bench_case *c, const struct bench_costs *costs,
                          const struct bench_sample *s) {
     bool products = costs->quantized ? moved(s->before.int8_gops, s->after.int8_gops)
@@ -120,10 +131,6 @@ static double tokens_per_s(const struct counted *k, const struct bench_sample *s
     return (double)k->c->tokens * k->c->batch / ((double)s->wall_ns / 1e9);
 }
 
-static double ms_per_token(const struct counted *k, const struct bench_sample *s) {
-    return (double)s->wall_ns / 1e6 / k->c->tokens;
-}
-
 static double read_limit(const struct counted *k, const struct bench_sample *s) {
     (void)k;
     return fmax(s->before.read_gb_per_s, s->after.read_gb_per_s);
@@ -191,7 +198,7 @@ static void fill_decode(struct bench_row *r, const struct counted *k) {
         (uint32_t)(k->all ? k->series->n : bench_series_steady(k->series, k->c, k->costs));
     r->decode_dropped = (uint32_t)k->series->n - r->decode_samples;
     r->decode_tokens_per_s = range_over(k, tokens_per_s);
-    r->ms_per_token = range_over(k, ms_per_token).median;
+    r->ms_per_token = 1000.0 * k->c->batch / r->decode_tokens_per_s.median;
     r->decode_gb_per_s = decode_bytes_per_step(k->c, k->costs) / 1e6 / r->ms_per_token;
     r->read_bandwidth_gb_per_s = range_over(k, read_limit).median;
     r->allreduce_calls_per_token = range_over(k, calls_per_token).median;

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/measure.h"
 #include "common/model.h"
 #include "common/plan.h"
 #include "coordinator/bench/bench_cases.h"
@@ -19,6 +20,10 @@
 struct bench_limits {
     double read_gb_per_s, int8_gops, f32_gops;
 };
+
+struct bench_limits bench_limits_of(const struct measure_limits *l);
+/* Did any of them move? */
+bool bench_limits_moved(const struct bench_limits *before, const struct bench_limits *after);
 
 /* One timing of a case. */
 struct bench_sample {

@@ -131,9 +131,7 @@ static bool choose_case(struct bench_run *r) {
 }
 
 static void take_limits(struct bench_run *r, const struct measure_limits *l) {
-    const struct bench_limits limits = {.read_gb_per_s = l->read_bytes_per_s / 1e9,
-                                        .int8_gops = l->int8_ops_per_s / 1e9,
-                                        .f32_gops = l->f32_ops_per_s / 1e9};
+    const struct bench_limits limits = bench_limits_of(l);
     if (r->half) {
         r->half = false;
         r->sample.after = limits;

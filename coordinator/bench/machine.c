@@ -247,6 +247,7 @@ void machine_add_cluster(json_t *machine, const struct cluster_info *info,
         json_array_append_new(ranks, rank);
     }
     json_object_set_new(cluster, "ranks", ranks);
-    json_object_set_new(cluster, "limits", limits_json(&answer->limits));
+    if (answer->limits.memory_bytes)
+        json_object_set_new(cluster, "limits", limits_json(&answer->limits));
     json_array_append_new(json_object_get(machine, "clusters"), cluster);
 }

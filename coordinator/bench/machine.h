@@ -16,7 +16,7 @@
 json_t *machine_host_json(const char *root);
 /* The host, the build, the date, and what the cluster says of MPI, kernels and model. */
 json_t *machine_json(const struct options *o, const struct cluster_info *info);
-/* One more member of "clusters": its ranks, and the limits that they measured first. */
+/* One more member of "clusters": its ranks, and the limits of the answer if it has them. */
 void machine_add_cluster(json_t *machine, const struct cluster_info *info,
                          const struct measure_answer *answer);
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* cmd_bench.c: `lockstep bench`: how fast, and how far from what the machine can do.
  *
- * Starts a cluster for each number of ranks and of threads, has bench_run take the samples, and
- * prints a row for every combination: a table, or with --json {"machine", "rows"}.  Progress goes
- * to standard error, each sample as it comes. */
+ * Starts a cluster for each number of ranks and of threads, has bench_run take the samples (or
+ * bench_times ask about kernels or collectives), and prints a row for everything: a table, or with
+ * --json {"machine", "rows"}.  Progress goes to standard error, each sample as it comes. */
 
 #include <jansson.h>
 #include <stdio.h>
@@ -15,6 +15,7 @@
 #include "common/mem.h"
 #include "coordinator/bench/bench_report.h"
 #include "coordinator/bench/bench_run.h"
+#include "coordinator/bench/bench_times.h"
 #include "coordinator/bench/machine.h"
 #include "coordinator/cli/commands.h"
 #include "coordinator/cli/session.h"
@@ -41,7 +42,10 @@ struct bench {
     struct target *now;
     size_t wanted; // steady samples of each case after this launch
     json_t *machine;
-    struct bench_run *run;
+    struct bench_run *run; // or
+    struct bench_times *times;
+    enum measure_what what; // that `times` asks for
+    struct bench_timings timings;
     struct session session;
 };
 
@@ -72,6 +76,7 @@ static void bench_deinit(struct bench *b) {
         mem_free(b->targets[i].load_s);
     }
     mem_free(b->targets);
+    bench_timings_deinit(&b->timings);
     bench_cases_deinit(&b->cases);
     json_decref(b->machine);
 }
@@ -90,11 +95,21 @@ static err check_model(const struct bench *b, const struct model *m) {
     return ERR_OK;
 }
 
+static err check_collectives(const struct bench *b) {
+    uint32_t most = 0;
+    for (size_t i = 0; i < b->n_targets; i++)
+        if (b->targets[i].ranks > most) most = b->targets[i].ranks;
+    if (b->what == MEASURE_COLLECTIVES && most < 2)
+        return FAIL(ERR_USAGE, "--collectives: a single rank has none, give -n 2 or more");
+    return ERR_OK;
+}
+
 /* What would end the last of many clusters is said before the first; a file that only the ranks can
  * read is judged when they have. */
 static err check_early(const struct bench *b) {
     struct gguf *gguf = NULL;
     struct model *model = NULL;
+    TRY(check_collectives(b));
     if (access(b->options->model, R_OK) != 0 && b->options->hostfile) return ERR_OK;
     err e = gguf_open(&gguf, b->options->model);
     if (e == ERR_OK) e = model_create(&model, gguf);
@@ -119,6 +134,12 @@ static void on_sampled(void *ctx, size_t i) {
              steady ? "" : "; dropped, the limits moved");
 }
 
+static void on_answered(void *ctx, uint32_t index, uint32_t n) {
+    const struct bench *b = ctx;
+    log_info("%u x %u: %s, %u of %u", b->now->cluster.ranks, b->now->cluster.threads,
+             b->what == MEASURE_KERNELS ? "kernels" : "collectives", index + 1, n);
+}
+
 static void on_done(void *ctx, err code, const char *message) {
     struct bench *b = ctx;
     session_end(&b->session, code, message);
@@ -126,12 +147,12 @@ static void on_done(void *ctx, err code, const char *message) {
 
 static void on_step(void *ctx, const struct engine_step *step) {
     struct bench *b = ctx;
-    bench_run_step(b->run, step);
+    if (b->run) bench_run_step(b->run, step);
 }
 
 static void on_idle(void *ctx) {
     struct bench *b = ctx;
-    bench_run_idle(b->run);
+    if (b->run) bench_run_idle(b->run);
 }
 
 static void on_measured(void *ctx, const struct measure_answer *answer) {
@@ -139,11 +160,14 @@ static void on_measured(void *ctx, const struct measure_answer *answer) {
     for (uint32_t r = 0; r < answer->size; r++)
         if (answer->ranks[r].peak_rss_bytes > b->now->cluster.peak_rss_bytes)
             b->now->cluster.peak_rss_bytes = answer->ranks[r].peak_rss_bytes;
-    if (!b->now->described && answer->limits.memory_bytes) {
+    if (!b->now->described && (answer->limits.memory_bytes || b->what == MEASURE_COLLECTIVES)) {
         machine_add_cluster(b->machine, engine_info(b->session.engine), answer);
         b->now->described = true;
     }
-    bench_run_measured(b->run, answer);
+    if (b->run)
+        bench_run_measured(b->run, answer);
+    else
+        bench_times_measured(b->times, answer);
 }
 
 static const struct engine_events watch = {
@@ -164,13 +188,20 @@ static void describe(struct target *t, const struct options *o, const struct clu
     t->load_s[t->n_loads++] = (double)info->load_ns / 1e9;
 }
 
-static err on_ready(struct session *s) {
-    struct bench *b = s->ctx;
-    const struct cluster_info *info = engine_info(s->engine);
-    TRY(check_model(b, info->model));
-    if (!b->machine) b->machine = machine_json(b->options, info);
-    describe(b->now, b->options, info);
-    session_watch(s, &watch);
+static void start_times(struct bench *b) {
+    const struct bench_times_options o = {.what = b->what,
+                                          .reps = b->options->reps,
+                                          .read_memory = b->options->read_memory,
+                                          .ranks = b->now->cluster.ranks,
+                                          .threads = b->now->cluster.threads,
+                                          .timings = &b->timings,
+                                          .answered = on_answered,
+                                          .done = on_done,
+                                          .ctx = b};
+    b->times = bench_times_start(b->session.engine, &o);
+}
+
+static void start_run(struct bench *b) {
     const struct bench_run_options o = {.cases = &b->cases,
                                         .series = b->now->series,
                                         .wanted = b->wanted,
@@ -179,7 +210,20 @@ static err on_ready(struct session *s) {
                                         .sampled = on_sampled,
                                         .done = on_done,
                                         .ctx = b};
-    b->run = bench_run_start(s->engine, &o);
+    b->run = bench_run_start(b->session.engine, &o);
+}
+
+static err on_ready(struct session *s) {
+    struct bench *b = s->ctx;
+    const struct cluster_info *info = engine_info(s->engine);
+    TRY(check_model(b, info->model));
+    if (!b->machine) b->machine = machine_json(b->options, info);
+    describe(b->now, b->options, info);
+    session_watch(s, &watch);
+    if (b->what == MEASURE_COUNTERS)
+        start_run(b);
+    else
+        start_times(b);
     return ERR_OK;
 }
 
@@ -199,7 +243,9 @@ static err run_cluster(struct bench *b, struct target *t) {
     err e = session_run(&b->session, &b->launch, on_ready, b);
     session_close(&b->session);
     bench_run_free(b->run);
+    bench_times_free(b->times);
     b->run = NULL;
+    b->times = NULL;
     return e;
 }
 
@@ -229,13 +275,28 @@ static err write_json(const struct bench *b, json_t *rows) {
     return e;
 }
 
-static err report(struct bench *b) {
+/* To standard output, to files, as the options say.  `table` is for people. */
+static err publish(const struct bench *b, json_t *rows, const struct buf *table) {
     const struct options *o = b->options;
+    err e = ERR_OK;
+    if (o->json || o->json_out) TRY(write_json(b, rows));
+    if (o->csv) {
+        struct buf csv;
+        buf_init(&csv, 0);
+        bench_report_csv(&csv, rows);
+        e = session_write_file(o->csv, csv.data, csv.length);
+        buf_deinit(&csv);
+    }
+    if (e == ERR_OK && !o->json) fwrite(table->data, 1, table->length, stdout);
+    return e;
+}
+
+static err report_rows(struct bench *b) {
     size_t n_columns, n = 0;
     const struct bench_column *columns = bench_row_columns(&n_columns);
     struct bench_row *rows = mem_zalloc_array(b->n_targets * b->cases.n_rows, sizeof *rows);
-    struct buf text;
-    buf_init(&text, 0);
+    struct buf table;
+    buf_init(&table, 0);
     for (size_t i = 0; i < b->n_targets; i++) {
         struct target *t = &b->targets[i];
         t->cluster.load_s = bench_range_of(t->load_s, t->n_loads);
@@ -243,33 +304,40 @@ static err report(struct bench *b) {
             rows[n++] = bench_row_of(&b->cases, k, &t->cluster, t->series);
     }
     bench_rows_compare(rows, n);
+    bench_report_table(&table, rows, n);
     json_t *array = bench_report_json(columns, n_columns, rows, sizeof *rows, n);
-    err e = ERR_OK;
-    if (o->json || o->json_out) e = write_json(b, array);
-    if (e == ERR_OK && o->csv) {
-        bench_report_csv(&text, array);
-        e = session_write_file(o->csv, text.data, text.length);
-        buf_clear(&text);
-    }
-    if (e == ERR_OK && !o->json) {
-        bench_report_table(&text, rows, n);
-        fwrite(text.data, 1, text.length, stdout);
-    }
+    err e = publish(b, array, &table);
     json_decref(array);
-    buf_deinit(&text);
+    buf_deinit(&table);
     mem_free(rows);
+    return e;
+}
+
+static err report_times(struct bench *b) {
+    size_t n_columns;
+    const struct bench_timings *t = &b->timings;
+    const struct bench_column *columns = bench_times_columns(b->what, &n_columns);
+    struct buf table;
+    buf_init(&table, 0);
+    bench_times_table(&table, b->what, t);
+    json_t *array = bench_report_json(columns, n_columns, t->v, sizeof *t->v, t->n);
+    err e = publish(b, array, &table);
+    json_decref(array);
+    buf_deinit(&table);
     return e;
 }
 
 err cmd_bench(const struct options *o) {
     struct bench b = {.options = o};
+    if (o->kernels) b.what = MEASURE_KERNELS;
+    if (o->collectives) b.what = MEASURE_COLLECTIVES;
     err e = bench_cases_init(&b.cases, o);
     if (e == ERR_OK) {
         make_targets(&b);
         e = check_early(&b);
     }
     if (e == ERR_OK) e = run_clusters(&b);
-    if (e == ERR_OK) e = report(&b);
+    if (e == ERR_OK) e = b.what == MEASURE_COUNTERS ? report_rows(&b) : report_times(&b);
     bench_deinit(&b);
     return e;
 }

@@ -314,6 +314,10 @@ static err check_together(const struct options *o) {
     if (o->secret_file && !o->wait_for_ranks)
         return FAIL(ERR_USAGE, "--secret-file is for --wait; ranks that Lockstep starts get a "
                                "secret of their own");
+    if (o->kernels && o->collectives)
+        return FAIL(ERR_USAGE, "--kernels and --collectives exclude each other");
+    if (o->alternate && (o->kernels || o->collectives))
+        return FAIL(ERR_USAGE, "--alternate is for rows, not for --kernels and --collectives");
     return ERR_OK;
 }
 

@@ -83,8 +83,9 @@ struct options {
     struct number_list batch;         // --batch sequences decoded together
     struct number_list ctx_depth;     // --ctx-depth tokens in the KV cache before what is timed
     uint32_t reps;
-    bool alternate;       // a sample of every cluster in turn
-    uint64_t read_memory; // bytes that are read to find the bandwidth
+    bool alternate;            // a sample of every cluster in turn
+    uint64_t read_memory;      // bytes that are read to find the bandwidth
+    bool kernels, collectives; // tables of these instead of rows
     const char *csv;
     /* --- tokenize --- */
     bool add_special, parse_special;

@@ -74,6 +74,35 @@ await cases({
         check(/sample 1: prefill 16 tokens.*tokens\/s/.test(r.stderr) && /sample 1: decode 8 tokens/.test(r.stderr), r.stderr);
     },
 
+    async 'kernels'() {
+        const csv = join(scratch, 'kernels.csv');
+        const j = JSON.parse((await bench(['--kernels', '-n', '2', '--json', '--csv', csv])).stdout);
+        equal(Object.keys(j), ['machine', 'rows'], 'the JSON');
+        const products = j.rows.filter(k => k.kernel.startsWith('matmul'));
+        equal([...new Set(products.map(k => k.count))], [1, 8, 32, 128, 512], 'tokens');
+        equal(products.length % 5, 0, 'every shape with every number of tokens');
+        for (const k of products) check(k.type === 'Q8_0' && k.rows > 0 && k.cols > 0 && k.gops > 0, JSON.stringify(k));
+        for (const name of ['rms_norm', 'add', 'quantize_row', 'silu_mul', 'rope_neox', 'attn_softmax', 'attn_scores_f16', 'attn_values_f16'])
+            check(j.rows.some(k => k.kernel === name), `${name} is missing`);
+        for (const k of j.rows) check(k.ranks === 2 && k.us.min > 0 && k.us.min <= k.us.median && k.us.median <= k.us.max && k.gb_per_s > 0 &&
+            k.of_limit > 0 && ['read', 'int8', 'f32'].includes(k.limit), JSON.stringify(k));
+        equal(readFileSync(csv, 'utf8').split('\n')[0].split(','), flat(j.rows[0]).map(([k]) => k), 'columns of the CSV');
+    },
+
+    async 'collectives'() {
+        const r = await bench(['--collectives', '-n', '3,2', '--json']);
+        const {machine, rows} = JSON.parse(r.stdout);
+        equal(machine.clusters.map(c => c.ranks.length), [3, 2], 'clusters');
+        for (const n of [2, 3])
+            for (const way of new Set(rows.filter(k => k.ranks === n).map(k => k.algorithm)))
+                equal(rows.filter(k => k.algorithm === way && k.ranks === n).map(k => k.size), Array.from({length: 20}, (_, i) => 8 << i), `sizes of ${way}`);
+        check(rows.length >= 2 * 3 * 20, `${rows.length} rows`);
+        for (const k of rows) check(k.min_latency_us > 0 && k.min_latency_us <= k.avg_latency_us && k.avg_latency_us <= k.max_latency_us &&
+            Math.abs(k.size / k.avg_latency_us / k.bandwidth_mb_per_s - 1) < 1e-3 && k.iterations > 0, JSON.stringify(k));
+        check(/# all-reduce, \w+, 2 ranks\n# Size +Avg Latency\(us\)/.test((await bench(['--collectives', '-n', '2'])).stdout), 'as a table');
+        refused(await run(lockstep, ['bench', '--collectives']), 2, '-n 2 or more');
+    },
+
     async 'under mpirun'() {
         const start = (n, args) => run(mpirun(n)[0], [...mpirun(n).slice(1), lockstep, 'bench', ...quick, ...args], {env: mpiEnv});
         const r = await start(2, ['--json']);

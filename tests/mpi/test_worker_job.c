@@ -194,9 +194,10 @@ static void from_hello_to_shutdown(void **state) {
     shut_down();
 }
 
-static struct wire_message ask(enum measure_what what, uint64_t memory_bytes) {
-    struct wire_message m = {.kind = WIRE_MEASURE,
-                             .measure = {.what = what, .reps = 2, .memory_bytes = memory_bytes}};
+static struct wire_message ask(enum measure_what what, uint32_t index, uint64_t memory_bytes) {
+    struct wire_message m = {
+        .kind = WIRE_MEASURE,
+        .measure = {.what = what, .index = index, .reps = 2, .memory_bytes = memory_bytes}};
     fake_tell(&fake, &m);
     m = fake_hear(&fake);
     assert_int_equal(m.kind, WIRE_MEASURED);
@@ -208,7 +209,7 @@ static struct wire_message ask(enum measure_what what, uint64_t memory_bytes) {
 static void measuring(void **state) {
     (void)state;
     ready();
-    struct wire_message m = ask(MEASURE_COUNTERS, 0);
+    struct wire_message m = ask(MEASURE_COUNTERS, 0, 0);
     for (int r = 0; r < size; r++) assert_int_equal(m.measured.ranks[r].steps, 0);
     assert_true(m.measured.limits.memory_bytes == 0);
     uint64_t begin = clock_ns();
@@ -217,7 +218,7 @@ static void measuring(void **state) {
     uint64_t wall = clock_ns() - begin;
     for (int i = 0; i < 2; i++) {
         const uint64_t asked = (uint64_t)8 << 20;
-        m = ask(i ? MEASURE_COUNTERS : MEASURE_LIMITS, asked);
+        m = ask(i ? MEASURE_COUNTERS : MEASURE_LIMITS, 0, asked);
         const struct measure_limits *l = &m.measured.limits;
         assert_int_equal(l->read_bytes_per_s > 0 && l->int8_ops_per_s > 0 && l->f32_ops_per_s > 0,
                          i == 0);
@@ -232,6 +233,43 @@ static void measuring(void **state) {
             assert_true(k->peak_rss_bytes > 0);
         }
     }
+    shut_down();
+}
+
+static void check_times(const struct measure_answer *a) {
+    for (uint32_t i = 0; i < a->n_times; i++) {
+        const struct measure_time *t = &a->times[i];
+        assert_true(strlen(t->name) > 0 && t->bytes > 0 && t->reps > 0);
+        assert_true(t->min_ns > 0 && t->min_ns <= t->median_ns && t->median_ns <= t->max_ns);
+    }
+}
+
+/* The first question, the last and one beyond. */
+static void measuring_kernels_and_collectives(void **state) {
+    (void)state;
+    ready();
+    struct wire_message m = ask(MEASURE_KERNELS, 0, 0);
+    uint32_t n = m.measured.n_indexes;
+    assert_true(n > 5 && m.measured.n_times == 1);
+    check_times(&m.measured);
+    assert_string_equal(m.measured.times[0].name, "matmul_q");
+    assert_string_equal(m.measured.times[0].type, "Q8_0");
+    assert_int_equal(m.measured.times[0].cols, model->shape.dim);
+    m = ask(MEASURE_KERNELS, n - 1, 0);
+    assert_true(m.measured.n_times > 10);
+    check_times(&m.measured);
+    m = ask(MEASURE_KERNELS, n, 0);
+    assert_true(m.measured.n_indexes == n && m.measured.n_times == 0);
+    m = ask(MEASURE_COLLECTIVES, 0, 0);
+    n = m.measured.n_indexes;
+    for (uint32_t i = 0; i <= n; i += n / 4) { // each way
+        m = ask(MEASURE_COLLECTIVES, i, 0);
+        assert_int_equal(m.measured.n_times, size > 1 && i < n);
+        check_times(&m.measured);
+        if (m.measured.n_times) assert_int_equal(m.measured.times[0].bytes, 8);
+    }
+    tell_step(1, 0, 0, prompt, 4); // as if nothing had been
+    hear_token(1);
     shut_down();
 }
 
@@ -510,6 +548,7 @@ int main(int argc, char **argv) {
         WITH_JOB(from_hello_to_shutdown),
         WITH_JOB(rest_and_wake),
         WITH_JOB(measuring),
+        WITH_JOB(measuring_kernels_and_collectives),
         WITH_JOB(measuring_before_a_model),
         WITH_JOB(idle_costs_nothing),
         WITH_JOB(headers_for_a_coordinator_without_the_file),

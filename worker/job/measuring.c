@@ -8,6 +8,8 @@
 
 #include <sys/resource.h>
 
+#include "worker/compute/kernel_times.h"
+#include "worker/job/allreduce_times.h"
 #include "worker/job/hostinfo.h"
 
 #define CPU_BYTES 64
@@ -81,8 +83,28 @@ static err measure_limits(struct job *job, const struct measure_ask *ask,
     return ERR_OK;
 }
 
+/* All ranks work on their own parts of the same question at the same time. */
+static err measure_kernels(struct job *job, const struct measure_ask *ask,
+                           struct measure_time *times, struct measure_answer *a) {
+    const struct kernel_times_subject subject = {
+        .kernels = job->kernels, .weights = job->weights, .shape = &job->model->shape};
+    a->n_indexes = kernel_times_count(&subject);
+    err e = kernel_times_run(&subject, ask->index, ask->reps, times, &a->n_times);
+    return comm_agree(job->comm, e, NULL);
+}
+
 err measuring_run(struct job *job, const struct measure_ask *ask) {
-    struct measure_answer a = {.size = 0};
-    if (ask->what == MEASURE_LIMITS) TRY(measure_limits(job, ask, &a.limits));
+    struct measure_time times[KERNEL_TIMES_MAX];
+    struct measure_answer a = {.times = times};
+    switch (ask->what) {
+    case MEASURE_LIMITS: TRY(measure_limits(job, ask, &a.limits)); break;
+    case MEASURE_KERNELS: TRY(measure_kernels(job, ask, times, &a)); break;
+    case MEASURE_COLLECTIVES:
+        a.n_indexes = allreduce_times_count();
+        TRY(allreduce_times_run(job->comm, ask->index, ask->reps, times, &a.n_times));
+        break;
+    case MEASURE_COUNTERS:
+    case MEASURE_N_WHATS: break;
+    }
     return answer(job, &a);
 }

@@ -191,6 +191,8 @@ static const struct {
     {"bench --ctx-depth 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17", {"at most 16 numbers"}},
     {"bench --reps 0", {"--reps 0", "from 1 to 1000"}},
     {"bench --read-memory 4K", {"--read-memory 4K", "from 1048576"}},
+    {"bench --kernels --collectives", {"exclude each other"}},
+    {"bench --kernels --alternate", {"--alternate is for rows"}},
     {"bench --max-batch 8", {"--max-batch is an option of run, serve, eval, not of bench"}},
     {"run --config /nonexistent.ini", {"--config /nonexistent.ini"}},
 };
