@@ -47,7 +47,6 @@ struct forward {
     size_t memory_bytes;
     float *x;      // [tokens, dim] the residual stream
     float *normed; // [tokens, dim]
-    float *sum;    // [tokens, dim] this rank's part of a block's output, then everybody's
     float *q;      // [tokens, my heads, head_dim]
     float *k, *v;  // [tokens, my KV heads, head_dim]
     float *mixed;  // [tokens, my heads, head_dim] attention's result
@@ -84,12 +83,14 @@ static void store_kv(const struct forward *f, uint32_t layer, const struct kv_ro
                      f->v + (t * heads + h) * head_dim);
 }
 
+/* Where this rank's part of a block's output goes: [tokens, dim]. */
+static float *my_part(struct forward *f, size_t tokens) {
+    return allreduce_part(f->allreduce, tokens * f->n.dim);
+}
+
 /* x += the sum of all ranks' parts. */
 static void add_everybodys(struct forward *f, size_t tokens) {
-    size_t dim = f->n.dim;
-    allreduce_sum(f->allreduce, f->sum, tokens * dim);
-#pragma omp parallel for schedule(static) if (tokens > 1)
-    for (size_t t = 0; t < tokens; t++) f->o.kernels->add(f->x + t * dim, f->sum + t * dim, dim);
+    allreduce_add(f->allreduce, f->x, tokens * f->n.dim);
 }
 
 /* The embedding is cut by vocabulary: a token's row comes from the one rank that holds it, all
@@ -129,7 +130,8 @@ static void attention_block(struct forward *f, uint32_t layer, const struct kv_r
     attention_apply(f->attention, f->mixed, f->q, layer);
 
     linear_set_input(f->linear, f->mixed, f->n.q, tokens);
-    const struct linear_product out = {.y = f->sum, .w = &w->attn_out, .fine = f->all_fine};
+    const struct linear_product out = {
+        .y = my_part(f, tokens), .w = &w->attn_out, .fine = f->all_fine};
     linear_apply(f->linear, &out, 1);
     add_everybodys(f, tokens);
 }
@@ -145,7 +147,8 @@ static void ffn_block(struct forward *f, uint32_t layer, size_t tokens) {
     silu_mul_rows(f, tokens);
 
     linear_set_input(f->linear, f->hidden, f->n.ff, tokens);
-    const struct linear_product down = {.y = f->sum, .w = &w->down, .fine = f->all_fine};
+    const struct linear_product down = {
+        .y = my_part(f, tokens), .w = &w->down, .fine = f->all_fine};
     linear_apply(f->linear, &down, 1);
     add_everybodys(f, tokens);
 }
@@ -232,7 +235,7 @@ static struct widths widths_of(const struct model_shape *s, const struct plan_ra
 #define ALIGN_FLOATS 16 // every array begins on a cache line
 
 static size_t activation_floats(const struct widths *n, size_t tokens) {
-    return (3 * n->dim + 2 * n->q + 2 * n->kv + 3 * n->ff) * tokens + 10 * ALIGN_FLOATS;
+    return (2 * n->dim + 2 * n->q + 2 * n->kv + 3 * n->ff) * tokens + 9 * ALIGN_FLOATS;
 }
 
 static struct attention_options attention_options_of(const struct model_shape *s,
@@ -267,7 +270,6 @@ static err make_activations(struct forward *f) {
     float *next = f->memory;
     f->x = take(&next, tokens * f->n.dim);
     f->normed = take(&next, tokens * f->n.dim);
-    f->sum = take(&next, tokens * f->n.dim);
     f->q = take(&next, tokens * f->n.q);
     f->mixed = take(&next, tokens * f->n.q);
     f->k = take(&next, tokens * f->n.kv);
