@@ -8,7 +8,7 @@
 import {copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync} from 'node:fs';
 import {spawnSync} from 'node:child_process';
 import {join} from 'node:path';
-import {cases, check, demo, equal, good, lockstep, openStream, run, scratch, serve, skip, until} from './harness.mjs';
+import {cases, check, demo, equal, good, lockstep, mpiEnv, mpirun, openStream, run, scratch, serve, skip, tests, until} from './harness.mjs';
 import {named, nothingLeft, ours, ranks, temporary} from './leftovers.mjs';
 
 const name = `lt${process.pid}`, hosts = [`${name}a`, `${name}b`];
@@ -56,14 +56,22 @@ exec sh -c "$2"' sh "$host" "$*"
 }
 build();
 
+const mpi = ['--mca', 'plm_rsh_agent', agent, '--mca', 'oob_tcp_if_include', `${net}.0/24`, '--mca', 'btl', 'self,tcp',
+    '--mca', 'btl_tcp_if_include', `${net}.0/24`];
 const args = ['--model', model, '-n', '4', '--hostfile', hostfile, '--control-addr', `${net}.254`,
-    ...['--mca', 'plm_rsh_agent', agent, '--mca', 'oob_tcp_if_include', `${net}.0/24`, '--mca', 'btl', 'self,tcp',
-        '--mca', 'btl_tcp_if_include', `${net}.0/24`].flatMap(a => ['--launcher-arg', a])];
+    ...mpi.flatMap(a => ['--launcher-arg', a])];
 const prompt = 'Call me Ishmael. Some years ago, never mind how long precisely, having little or no money in my purse, and nothing ' +
     'particular to interest me on shore, I thought I would sail about a little and see the watery part of the world.';
 const lines = text => text.trimEnd().split('\n').map(l => JSON.parse(l));
 
 await cases({
+    // Ranks that make up nodes of the tree of sums and such that do not, alone and with neighbours, in turns.
+    async 'the same sums whatever the hosts'() {
+        for (const [a, b, more = []] of [[1, 1], [2, 2], [3, 2], [1, 3], [2, 2, ['--map-by', 'node']], [3, 2, ['--map-by', 'node']]])
+            await good('mpirun', [...mpirun(a + b).slice(1), '-H', `${hosts[0]}:${a},${hosts[1]}:${b}`, ...more, ...mpi,
+                join(tests, 'test_allreduce')], {env: {...mpiEnv, OMP_NUM_THREADS: '1'}});
+    },
+
     async 'the same log-probabilities as on one host'() {
         const there = await good(lockstep, ['eval', ...args, '--prompt', prompt, '--top', '256']);
         const here = await good(lockstep, ['eval', '-n', '4', '--prompt', prompt, '--top', '256', '--allreduce', 'tree']);
