@@ -76,12 +76,20 @@ struct wire_hello {
     const char *const *warnings; // sentences for the banner
 };
 
+/* Of all steps that a rank has computed; the three times together are their whole time. */
+struct wire_totals {
+    uint64_t steps;
+    uint64_t compute_ns, wait_ns, wire_ns;
+    uint64_t allreduce_bytes;
+};
+
 struct wire_heartbeat {
     uint64_t progress; // grows during a step
     bool in_step;
     uint64_t peak_rss_bytes;
     uint64_t cpu_ns; // CPU time of the process so far
     bool last;       // the rank is about to end on purpose
+    struct wire_totals totals;
 };
 
 struct wire_error {

@@ -137,6 +137,11 @@ static err read_heartbeat(struct wire_message *m, const Lockstep__Envelope *e,
         .peak_rss_bytes = in->peak_rss_bytes,
         .cpu_ns = in->cpu_ns,
         .last = in->last,
+        .totals = {.steps = in->steps,
+                   .compute_ns = in->compute_ns,
+                   .wait_ns = in->wait_ns,
+                   .wire_ns = in->wire_ns,
+                   .allreduce_bytes = in->allreduce_bytes},
     };
     return ERR_OK;
 }

@@ -104,6 +104,11 @@ static err build_heartbeat(struct encoder *e) {
     out->peak_rss_bytes = h->peak_rss_bytes;
     out->cpu_ns = h->cpu_ns;
     out->last = h->last;
+    out->steps = h->totals.steps;
+    out->compute_ns = h->totals.compute_ns;
+    out->wait_ns = h->totals.wait_ns;
+    out->wire_ns = h->totals.wire_ns;
+    out->allreduce_bytes = h->totals.allreduce_bytes;
     e->envelope.heartbeat = out;
     return ERR_OK;
 }

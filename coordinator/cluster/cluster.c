@@ -363,6 +363,7 @@ static err take_lifeline_message(struct cluster *c, uint32_t rank, const struct 
     c->members[rank].silent_ticks = 0;
     c->members[rank].said_last |= m->heartbeat.last;
     c->ranks[rank].cpu_ns = m->heartbeat.cpu_ns;
+    c->ranks[rank].totals = m->heartbeat.totals;
     c->ranks[rank].stats.peak_rss_bytes = m->heartbeat.peak_rss_bytes;
     return ERR_OK;
 }

@@ -30,6 +30,7 @@ struct cluster_rank {
     bool up;
     struct wire_rank_stats stats; // peak_rss_bytes follows the heartbeats
     uint64_t cpu_ns;
+    struct wire_totals totals; // of the latest heartbeat
 };
 
 /* Valid from `ready` on, until cluster_free. */

@@ -10,6 +10,7 @@
 #include "coordinator/gateway/router.h"
 #include "coordinator/metrics/exposition.h"
 
+#define NS_PER_S        1e9
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
 /* ---- the engine ---- */
@@ -42,13 +43,39 @@ static uint64_t kv_bytes(const struct cluster_rank *r) {
     return r->stats.kv_bytes;
 }
 
+static uint64_t allreduce_bytes(const struct cluster_rank *r) {
+    return r->totals.allreduce_bytes;
+}
+
+static uint64_t compute_ns(const struct cluster_rank *r) {
+    return r->totals.compute_ns;
+}
+
+static uint64_t wait_ns(const struct cluster_rank *r) {
+    return r->totals.wait_ns;
+}
+
+static uint64_t wire_ns(const struct cluster_rank *r) {
+    return r->totals.wire_ns;
+}
+
+/* A time of steps is a summary without quantiles: its sum by its count is the mean of a step. */
 static const struct rank_metric {
     const char *name, *type, *help;
     uint64_t (*value)(const struct cluster_rank *r);
+    bool of_steps; // nanoseconds of all steps together
 } rank_metrics[] = {
-    {"lockstep:rank_up", "gauge", "Is the rank connected?", rank_up},
-    {"lockstep:weights_bytes", "gauge", "Memory of the rank's weights.", weight_bytes},
-    {"lockstep:kv_bytes", "gauge", "Memory of the rank's KV cache.", kv_bytes},
+    {"lockstep:rank_up", "gauge", "Is the rank connected?", rank_up, false},
+    {"lockstep:weights_bytes", "gauge", "Memory of the rank's weights.", weight_bytes, false},
+    {"lockstep:kv_bytes", "gauge", "Memory of the rank's KV cache.", kv_bytes, false},
+    {"lockstep:allreduce_bytes_total", "counter", "Bytes that went through all-reduces.",
+     allreduce_bytes, false},
+    {"lockstep:step_compute_seconds", "summary", "Time of steps in which the rank computed.",
+     compute_ns, true},
+    {"lockstep:step_wait_seconds", "summary", "Time of steps in which it waited for the others.",
+     wait_ns, true},
+    {"lockstep:step_wire_seconds", "summary",
+     "Time of steps in which it moved and added the others' numbers.", wire_ns, true},
 };
 
 static void put_rank_metric(struct buf *out, const struct rank_metric *m,
@@ -59,7 +86,12 @@ static void put_rank_metric(struct buf *out, const struct rank_metric *m,
         char number[16];
         snprintf(number, sizeof number, "%u", i);
         const struct exposition_label labels[] = {{"rank", number}, {"host", r->host}};
-        exposition_put_count(out, m->name, "", labels, 2, m->value(r));
+        if (m->of_steps) {
+            exposition_put_real(out, m->name, "_sum", labels, 2, (double)m->value(r) / NS_PER_S);
+            exposition_put_count(out, m->name, "_count", labels, 2, r->totals.steps);
+        } else {
+            exposition_put_count(out, m->name, "", labels, 2, m->value(r));
+        }
     }
 }
 

@@ -66,7 +66,8 @@ function value(metrics, name, labels = {}) {
 }
 // ../shared/API.md's table of names.
 const names = {gauge: ['num_requests_running', 'num_requests_waiting', 'kv_cache_usage_perc', 'weights_bytes', 'kv_bytes', 'rank_up', 'epoch'],
-    counter: ['prompt_tokens_total', 'generation_tokens_total', 'request_success_total'],
+    counter: ['prompt_tokens_total', 'generation_tokens_total', 'request_success_total', 'allreduce_bytes_total'],
+    summary: ['step_compute_seconds', 'step_wait_seconds', 'step_wire_seconds'],
     histogram: ['time_to_first_token_seconds', 'inter_token_latency_seconds', 'e2e_request_latency_seconds', 'request_queue_time_seconds']};
 
 const log = join(scratch, 'access.log');
@@ -101,6 +102,24 @@ await cases({
             [3, 2, 2], 'times are counted');
         check(moved('inter_token_latency_seconds_count') >= 38, 'gaps');
         check(moved('time_to_first_token_seconds_sum') > 0 && moved('inter_token_latency_seconds_sum') > 0, 'and summed up');
+    },
+
+    // Ranks say what their steps cost with their heartbeats, two a second.
+    async 'what steps cost each rank'() {
+        const ranks = ['0', '1'];
+        const before = await scrape(server);
+        await complete({max_tokens: 30});
+        const moved = (m, name, rank) => value(m, name, {rank}) - value(before, name, {rank});
+        const after = await until('both ranks have said so', async () => {
+            const m = await scrape(server);
+            return ranks.every(rank => moved(m, 'step_compute_seconds_count', rank) >= 30) && m;
+        });
+        equal(...ranks.map(rank => value(after, 'step_wait_seconds_count', {rank})), 'steps of both ranks');
+        for (const rank of ranks) {
+            check(moved(after, 'step_compute_seconds_sum', rank) > 0 && moved(after, 'step_compute_seconds_sum', rank) < 60, 'computing');
+            for (const part of ['wait', 'wire']) check(moved(after, `step_${part}_seconds_sum`, rank) >= 0, part);
+            check(moved(after, 'allreduce_bytes_total', rank) > 30 * 1000, 'bytes of all-reduces');
+        }
     },
 
     async 'while requests run, and after their clients left'() {

@@ -234,6 +234,12 @@ static void measuring(void **state) {
         }
     }
     shut_down();
+    for (int r = 0; r < size; r++) { // heartbeats say the same
+        const struct wire_totals *t = &fake.lifelines[r].beat.totals;
+        assert_true(t->steps == 1 && t->compute_ns > 0);
+        assert_int_equal(t->allreduce_bytes,
+                         (2 * model->shape.n_layers + 1) * 4 * 4 * model->shape.dim);
+    }
 }
 
 static void check_times(const struct measure_answer *a) {

@@ -114,12 +114,23 @@ static void fetch(struct loop *loop) {
 
 /* ---- every rank ---- */
 
+/* For the heartbeats. */
+static void tell_totals(const struct job *job) {
+    struct step_totals t = step_get_totals(job->runner);
+    lifeline_set_totals(job->lifeline, &(struct wire_totals){.steps = t.steps,
+                                                             .compute_ns = t.compute_ns,
+                                                             .wait_ns = t.wait_ns,
+                                                             .wire_ns = t.wire_ns,
+                                                             .allreduce_bytes = t.allreduce_bytes});
+}
+
 static err run_step(struct loop *loop, const struct batch *batch) {
     struct job *job = loop->job;
     struct wire_message m = {.kind = WIRE_RESULT};
     lifeline_set_in_step(job->lifeline, true);
     err e = step_run(job->runner, batch, &m.result);
     lifeline_set_in_step(job->lifeline, false);
+    tell_totals(job);
     if (e != ERR_OK || !job->link) return e;
     e = uplink_send(job->link, &m, &job->scratch);
     if (e == ERR_RANK_LOST) lifeline_end_process(job->lifeline, error_message());

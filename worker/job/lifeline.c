@@ -48,9 +48,10 @@ struct lifeline {
     uint64_t wake; // highest number announced; under `waking`
     atomic_bool ending, in_step;
     atomic_uint_fast64_t added_progress;
-    pthread_mutex_t asking; // the thread asks for progress
+    pthread_mutex_t asking; // the thread asks for progress and totals
     lifeline_progress *progress;
     const void *progress_ctx;
+    struct wire_totals totals;
 };
 
 /* ---- ending by force ---- */
@@ -107,6 +108,7 @@ static err send_heartbeat(struct lifeline *l, bool last) {
     getrusage(RUSAGE_SELF, &usage);
     pthread_mutex_lock(&l->asking);
     uint64_t progress = l->progress ? l->progress(l->progress_ctx) : 0;
+    struct wire_totals totals = l->totals;
     pthread_mutex_unlock(&l->asking);
     struct wire_message m = {
         .kind = WIRE_HEARTBEAT,
@@ -114,7 +116,8 @@ static err send_heartbeat(struct lifeline *l, bool last) {
                       .in_step = atomic_load(&l->in_step),
                       .peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024,
                       .cpu_ns = timeval_ns(usage.ru_utime) + timeval_ns(usage.ru_stime),
-                      .last = last}};
+                      .last = last,
+                      .totals = totals}};
     return send_message(l, &m);
 }
 
@@ -252,6 +255,12 @@ void lifeline_add_progress(struct lifeline *l, uint64_t n) {
 
 void lifeline_set_in_step(struct lifeline *l, bool in_step) {
     atomic_store(&l->in_step, in_step);
+}
+
+void lifeline_set_totals(struct lifeline *l, const struct wire_totals *totals) {
+    pthread_mutex_lock(&l->asking);
+    l->totals = *totals;
+    pthread_mutex_unlock(&l->asking);
 }
 
 bool lifeline_report_error(struct lifeline *l, err code, uint32_t rank, const char *message) {

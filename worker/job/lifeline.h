@@ -40,6 +40,7 @@ typedef uint64_t lifeline_progress(const void *ctx);
 void lifeline_set_progress(struct lifeline *l, lifeline_progress *progress, const void *ctx);
 void lifeline_add_progress(struct lifeline *l, uint64_t n);
 void lifeline_set_in_step(struct lifeline *l, bool in_step);
+void lifeline_set_totals(struct lifeline *l, const struct wire_totals *totals);
 
 /* Tells the coordinator why this rank is about to end; false when that is not possible any more.
  * Any thread.  Local. */

@@ -107,7 +107,9 @@ static const struct wire_message samples[WIRE_KIND_COUNT] = {
                                           .n_warnings = 1,
                                           .warnings = warnings}},
     [WIRE_WELCOME] = {WIRE_WELCOME, .step = 0},
-    [WIRE_HEARTBEAT] = {WIRE_HEARTBEAT, .heartbeat = {12345, true, 1ull << 33, 99, true}},
+    [WIRE_HEARTBEAT] =
+        {WIRE_HEARTBEAT,
+         .heartbeat = {12345, true, 1ull << 33, 99, true, {7, 1ull << 40, 5, 6, 1ull << 50}}},
     [WIRE_WAKE] = {WIRE_WAKE, .step = 1ull << 50},
     [WIRE_ERROR] = {WIRE_ERROR, .error = {ERR_MEMORY, 3, "12 GiB are needed, 8 GiB are there"}},
     [WIRE_OPEN] = {WIRE_OPEN, .open = {"/models/m\xC3\xA4rz.gguf", true}},
@@ -181,6 +183,9 @@ static void test_control(void **state) {
     assert_int_equal(back.heartbeat.progress, 12345);
     assert_true(back.heartbeat.in_step && back.heartbeat.last);
     assert_true(back.heartbeat.peak_rss_bytes == 1ull << 33 && back.heartbeat.cpu_ns == 99);
+    const struct wire_totals *t = &back.heartbeat.totals;
+    assert_true(t->steps == 7 && t->compute_ns == 1ull << 40 && t->wait_ns == 5);
+    assert_true(t->wire_ns == 6 && t->allreduce_bytes == 1ull << 50);
     assert_int_equal(round_trip(&back, &samples[WIRE_ERROR]), ERR_OK);
     assert_int_equal(back.kind, WIRE_ERROR);
     assert_int_equal(back.error.code, ERR_MEMORY);

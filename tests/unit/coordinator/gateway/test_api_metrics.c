@@ -26,7 +26,13 @@ static void open_world(struct world *w) {
     fake_engine_init(&w->engine, tokenizer);
     request_metrics_init(&w->gateway.metrics);
     w->ranks[0] = (struct cluster_rank){.host = "one", .up = true};
-    w->ranks[1] = (struct cluster_rank){.host = "two", .stats = {.weight_bytes = 7, .kv_bytes = 8}};
+    w->ranks[1] = (struct cluster_rank){.host = "two",
+                                        .stats = {.weight_bytes = 7, .kv_bytes = 8},
+                                        .totals = {.steps = 4,
+                                                   .compute_ns = 2500000000,
+                                                   .wait_ns = 1000000,
+                                                   .wire_ns = 3,
+                                                   .allreduce_bytes = 99}};
     w->engine.info.ranks = w->ranks;
     w->engine.info.epoch = 3;
 }
@@ -55,14 +61,18 @@ static void an_idle_server(void **state) {
     open_world(&w);
     w.engine.counts =
         (struct engine_counts){.running = 2, .waiting = 5, .kv_blocks = 8, .kv_blocks_used = 2};
-    expect_lines(&w, (const char *const[]){"num_requests_running 2", "num_requests_waiting 5",
-                                           "kv_cache_usage_perc 0.25", "prompt_tokens_total 0",
-                                           "generation_tokens_total 0",
-                                           "time_to_first_token_seconds_count 0", "epoch 3",
-                                           "rank_up{rank=\"0\",host=\"one\"} 1",
-                                           "rank_up{rank=\"1\",host=\"two\"} 0",
-                                           "weights_bytes{rank=\"1\",host=\"two\"} 7",
-                                           "kv_bytes{rank=\"1\",host=\"two\"} 8", NULL});
+    expect_lines(
+        &w, (const char *const[]){
+                "num_requests_running 2", "num_requests_waiting 5", "kv_cache_usage_perc 0.25",
+                "prompt_tokens_total 0", "generation_tokens_total 0",
+                "time_to_first_token_seconds_count 0", "epoch 3",
+                "rank_up{rank=\"0\",host=\"one\"} 1", "rank_up{rank=\"1\",host=\"two\"} 0",
+                "weights_bytes{rank=\"1\",host=\"two\"} 7", "kv_bytes{rank=\"1\",host=\"two\"} 8",
+                "allreduce_bytes_total{rank=\"1\",host=\"two\"} 99",
+                "step_compute_seconds_sum{rank=\"1\",host=\"two\"} 2.5",
+                "step_compute_seconds_count{rank=\"1\",host=\"two\"} 4",
+                "step_wait_seconds_sum{rank=\"1\",host=\"two\"} 0.001",
+                "step_wire_seconds_sum{rank=\"1\",host=\"two\"} 3e-09", NULL});
     close_world(&w);
 }
 

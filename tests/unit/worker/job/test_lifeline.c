@@ -135,6 +135,7 @@ static int work_until_woken(struct lifeline *l) {
     lifeline_set_progress(l, seven, NULL);
     lifeline_add_progress(l, 100);
     lifeline_set_in_step(l, true);
+    lifeline_set_totals(l, &(struct wire_totals){.steps = 3, .wait_ns = 20});
     lifeline_wait_wake(l, 4);
     lifeline_stop(l);
     lifeline_close(l);
@@ -167,6 +168,7 @@ static void heartbeats_and_wake(void **state) {
     assert_int_equal(m.heartbeat.progress, 107);
     assert_true(m.heartbeat.in_step);
     assert_false(m.heartbeat.last);
+    assert_true(m.heartbeat.totals.steps == 3 && m.heartbeat.totals.wait_ns == 20);
     assert_true(m.heartbeat.peak_rss_bytes > 100000);
 
     m = (struct wire_message){.kind = WIRE_WAKE, .step = 4}; // not above what it has seen
