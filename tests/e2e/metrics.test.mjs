@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
-// metrics.test.mjs: GET /metrics read by the rules of the exposition format, what moves in it; the
-// access log.
+// metrics.test.mjs: GET /metrics read by the rules of the exposition format, what moves in it, what deploy/ makes of
+// it, and the access log.
 import {readFileSync} from 'node:fs';
 import {join} from 'node:path';
-import {cases, check, equal, openStream, post, scratch, serve, until} from './harness.mjs';
+import {cases, check, equal, openStream, post, scratch, serve, source, until} from './harness.mjs';
 
 // Reads the text format 0.0.4: {name: {type, help, samples: [{name, labels, value}]}}; throws at a line that breaks it.
 function read(text) {
@@ -137,6 +137,22 @@ await cases({
         equal(ended, 3, 'aborts');
         check(value(during, 'num_requests_running') + value(during, 'num_requests_waiting') > 0 && value(during, 'kv_cache_usage_perc') > 0, 'running');
         equal(value(after, 'kv_cache_usage_perc'), 0, 'and nothing is left');
+    },
+
+    async 'the dashboard asks for what there is'() {
+        const known = Object.keys(await scrape(server));
+        const dashboard = JSON.parse(readFileSync(join(source, 'deploy/grafana/lockstep.json'), 'utf8'));
+        const used = new Set();
+        for (const panel of dashboard.panels) {
+            check(panel.title && panel.targets.length && panel.gridPos.w, 'a panel');
+            for (const t of panel.targets) for (const [, name] of t.expr.matchAll(/(lockstep:[a-z0-9_]+)/g)) used.add(name);
+        }
+        for (const name of used)
+            check(known.includes(name) || known.includes(name.replace(/_(bucket|sum|count)$/, '')), `the dashboard asks for ${name}`);
+        equal(new Set(dashboard.panels.map(p => p.id)).size, dashboard.panels.length, 'ids of panels');
+        for (const name of known) check([...used].some(u => u.startsWith(name)), `no panel shows ${name}`);
+        const example = readFileSync(join(source, 'deploy/prometheus/prometheus.yml'), 'utf8');
+        check(/^    metrics_path: \/metrics$/m.test(example) && !/\t/.test(example), 'the example of a scrape');
     },
 
     async 'the access log'() {
