@@ -54,7 +54,7 @@ static void test_tables_are_complete(void **state) {
             bool quantized = dtype_info(support_types[i])->quantized;
             assert_int_equal(m->type, support_types[i]);
             assert_true(m->panel_rows > 0);
-            assert_true(m->packed_bytes && m->pack_row && m->unpack_row);
+            assert_true(m->packed_bytes && m->pack_row && m->pack_rows && m->unpack_row);
             assert_int_equal(m->matmul_q != NULL, quantized);
             assert_int_equal(m->matmul_f != NULL, !quantized);
         }

@@ -4,6 +4,7 @@
 #include "tests/kernels/kernels_support.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static const size_t row_counts[] = {1, 3, 8, 16, 17, 50};
 static const size_t block_counts[] = {1, 2, 5};
@@ -91,11 +92,48 @@ static void test_rows_apart(void **state) {
     for_each_shape(check_rows_apart);
 }
 
+/* Rows given together are stored as row by row, whatever their first one, their number and the gaps
+ * between them in the file; the others stay as they were. */
+static void check_rows_together(const struct kernels *k, enum dtype type, size_t rows,
+                                size_t cols) {
+    static const size_t gaps[] = {0, 3, 64};
+    const struct matmul_kernel *m = &k->matmul[type];
+    const size_t row_bytes = dtype_row_bytes(type, cols), bytes = m->packed_bytes(rows, cols);
+    uint8_t *want = support_alloc(bytes), *got = support_alloc(bytes);
+    uint32_t seed = 13;
+
+    for (size_t begin = 0; begin < rows; begin += begin < 17 ? 1 : 13) {
+        for (size_t n = rows - begin; n > 0; n -= n < 16 ? 1 : n / 3) {
+            const size_t stride = row_bytes + gaps[(begin + n) % 3];
+            uint8_t *file = support_alloc((n - 1) * stride + row_bytes);
+            for (size_t i = 0; i < (n - 1) * stride + row_bytes; i++)
+                file[i] = (uint8_t)(support_random(&seed) >> 9);
+            memset(want, 0xA5, bytes);
+            memset(got, 0xA5, bytes);
+            for (size_t r = 0; r < n; r++)
+                m->pack_row(want, rows, cols, begin + r, file + r * stride);
+            m->pack_rows(got, rows, cols, begin, n, file, stride);
+            if (memcmp(want, got, bytes) != 0)
+                fail_msg("%s %s %zu x %zu: rows %zu to %zu, %zu bytes apart, differ", k->isa,
+                         dtype_info(type)->name, rows, cols, begin, begin + n, stride);
+            free(file);
+        }
+    }
+    free(want);
+    free(got);
+}
+
+static void test_rows_together(void **state) {
+    (void)state;
+    for_each_shape(check_rows_together);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_size),
         cmocka_unit_test(test_rows_apart),
+        cmocka_unit_test(test_rows_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@
 #define WORKER_KERNELS_FLOAT_LANES_H
 
 #include "worker/kernels/kernels.h"
+#include "worker/kernels/turn.h"
 #include "worker/kernels/element_lanes.h"
 
 #define FLOAT_PANEL  (FLOAT_VECTORS * LANES)
@@ -165,6 +166,25 @@ static ALWAYS_INLINE void float_pack_row(enum dtype type, void *packed, size_t c
         memcpy(dst + k * FLOAT_PANEL * bytes, (const char *)src + k * bytes, bytes);
 }
 
+/* Whole panels by blocks of vectors, rows of a part of one by themselves. */
+static ALWAYS_INLINE void float_pack_rows(enum dtype type, void *packed, size_t cols, size_t row,
+                                          size_t n_rows, const void *src, size_t src_stride) {
+    const size_t bytes = element_bytes(type), end = row + n_rows;
+    const char *from = src;
+    while (row < end) {
+        if (row % FLOAT_PANEL != 0 || end - row < FLOAT_PANEL) {
+            float_pack_row(type, packed, cols, row, from);
+            row++;
+            from += src_stride;
+            continue;
+        }
+        turn_units((char *)packed + float_row_at(row, cols) * bytes, from, src_stride, FLOAT_PANEL,
+                   bytes, cols);
+        row += FLOAT_PANEL;
+        from += FLOAT_PANEL * src_stride;
+    }
+}
+
 static ALWAYS_INLINE void float_unpack_row(enum dtype type, const void *packed, size_t cols,
                                            size_t row, float *dst) {
     const size_t bytes = element_bytes(type);
@@ -190,6 +210,11 @@ static ALWAYS_INLINE void float_unpack_row(enum dtype type, const void *packed, 
         (void)rows;                                                                                \
         float_pack_row(type, packed, cols, row, src);                                              \
     }                                                                                              \
+    static void name##_pack_rows(void *packed, size_t rows, size_t cols, size_t row,               \
+                                 size_t n_rows, const void *src, size_t src_stride) {              \
+        (void)rows;                                                                                \
+        float_pack_rows(type, packed, cols, row, n_rows, src, src_stride);                         \
+    }                                                                                              \
     static void name##_unpack_row(const void *packed, size_t rows, size_t cols, size_t row,        \
                                   float *dst) {                                                    \
         (void)rows;                                                                                \
@@ -213,7 +238,8 @@ static ALWAYS_INLINE void float_unpack_row(enum dtype type, const void *packed, 
 #define FLOAT_KERNEL(dtype_, name)                                                                 \
     {                                                                                              \
         .type = (dtype_), .panel_rows = FLOAT_PANEL, .packed_bytes = name##_packed_bytes,          \
-        .pack_row = name##_pack_row, .unpack_row = name##_unpack_row, .matmul_f = name##_matmul    \
+        .pack_row = name##_pack_row, .pack_rows = name##_pack_rows,                                \
+        .unpack_row = name##_unpack_row, .matmul_f = name##_matmul                                 \
     }
 
 FLOAT_FUNCTIONS(DTYPE_F32, f32)

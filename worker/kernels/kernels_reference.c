@@ -197,6 +197,11 @@ static void matmul_floats(enum dtype type, float *y, size_t ldy, const void *pac
         size_t bytes = dtype_row_bytes(type, cols);                                                \
         memcpy((uint8_t *)packed + row * bytes, src, bytes);                                       \
     }                                                                                              \
+    static void name##_pack_rows(void *packed, size_t rows, size_t cols, size_t row,               \
+                                 size_t n_rows, const void *src, size_t src_stride) {              \
+        for (size_t i = 0; i < n_rows; i++)                                                        \
+            name##_pack_row(packed, rows, cols, row + i, (const uint8_t *)src + i * src_stride);   \
+    }                                                                                              \
     static void name##_unpack_row(const void *packed, size_t rows, size_t cols, size_t row,        \
                                   float *dst) {                                                    \
         (void)rows;                                                                                \
@@ -226,6 +231,7 @@ static void matmul_floats(enum dtype type, float *y, size_t ldy, const void *pac
                 .panel_rows = 1,                                                                   \
                 .packed_bytes = name##_packed_bytes,                                               \
                 .pack_row = name##_pack_row,                                                       \
+                .pack_rows = name##_pack_rows,                                                     \
                 .unpack_row = name##_unpack_row,                                                   \
                 .slot = name##_matmul}
 

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: MIT
 /* panel.c: the permutation between a file's row and its lane of a panel.
  *
- * Each rank's loader threads pack, a row per call; the embedding look-up unpacks.  The layout is a
- * table of fields, so that packing and unpacking are one loop each for all types; a row given back
- * is put together as the file's block and dequantised by dtype.c, which makes it equal bit for bit.
- * Two rows never share a byte.  Compiled for the baseline: nothing here is specific to a CPU. */
+ * Each rank's loader threads pack, whole panels where they can and single rows at odd ends; the
+ * embedding look-up unpacks.  The layout is a table of fields, so that each of the three is one
+ * loop for all types; a row given back is put together as the file's block and dequantised by
+ * dtype.c, which makes it equal bit for bit.  Two rows never share a byte.  Compiled for the
+ * baseline: nothing here is specific to a CPU. */
 
 #include "worker/kernels/panel.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "common/error.h"
+#include "worker/kernels/turn.h"
 
 #define MAX_FIELDS      6
 #define MAX_BLOCK_BYTES 210 // Q6_K
@@ -38,20 +41,32 @@ static const struct field layouts[DTYPE_LIMIT][MAX_FIELDS] = {
                     {208, 2, 1, false}},
 };
 
-/* Bit j goes to bit 8 (j % 4) + j / 4: a shift by g then brings the fifth bits of elements
- * 4g..4g+3 to the same place of the word's four bytes. */
+/* A word of fifth bits has bit j at bit 8 (j % 4) + j / 4 of the panel's: a shift by g then brings
+ * those of elements 4g..4g+3 to the same place of the word's four bytes.  Two of the five bits of j
+ * change places in each of these exchanges: all bits under the mask with those `shift` above. */
+static const struct exchange {
+    uint32_t shift, mask;
+} exchanges[] = {{1, 0x22222222}, {3, 0x0A0A0A0A}, {6, 0x00CC00CC}, {12, 0x0000F0F0}};
+
+#define EXCHANGES (sizeof exchanges / sizeof *exchanges)
+
+static uint32_t exchange_bits(uint32_t v, struct exchange e) {
+    uint32_t differ = (v >> e.shift ^ v) & e.mask;
+    return v ^ differ ^ differ << e.shift;
+}
+
 static void spread_word(uint8_t *dst, const uint8_t *src) {
-    uint32_t from, to = 0;
-    memcpy(&from, src, sizeof from);
-    for (int j = 0; j < 32; j++) to |= (from >> j & 1u) << (8 * (j % 4) + j / 4);
-    memcpy(dst, &to, sizeof to);
+    uint32_t v;
+    memcpy(&v, src, sizeof v);
+    for (size_t i = 0; i < EXCHANGES; i++) v = exchange_bits(v, exchanges[i]);
+    memcpy(dst, &v, sizeof v);
 }
 
 static void gather_word(uint8_t *dst, const uint8_t *src) {
-    uint32_t from, to = 0;
-    memcpy(&from, src, sizeof from);
-    for (int j = 0; j < 32; j++) to |= (from >> (8 * (j % 4) + j / 4) & 1u) << j;
-    memcpy(dst, &to, sizeof to);
+    uint32_t v;
+    memcpy(&v, src, sizeof v);
+    for (size_t i = EXCHANGES; i-- > 0;) v = exchange_bits(v, exchanges[i]);
+    memcpy(dst, &v, sizeof v);
 }
 
 /* Where unit 0 of the row's lane lies in a field that begins `base` bytes into a block's lanes. */
@@ -101,6 +116,32 @@ static void unpack_block(const struct field *fields, size_t lanes, size_t lane, 
     }
 }
 
+/* All lanes of a panel's block; rows begin every `stride` bytes of src. */
+static void pack_panel_block(const struct field *fields, size_t lanes, uint8_t *dst,
+                             const uint8_t *src, size_t stride) {
+    for (const struct field *f = fields; f < fields + MAX_FIELDS && f->unit; f++) {
+        const uint8_t *from = src + f->offset;
+        if (f->spread) {
+            for (size_t lane = 0; lane < lanes; lane++, from += stride)
+                spread_word(dst + lane * f->unit, from);
+        } else {
+            turn_units(dst, from, stride, lanes, f->unit, f->count);
+        }
+        dst += lanes * f->unit * f->count;
+    }
+}
+
+static void pack_panel(enum dtype type, size_t lanes, uint8_t *dst, size_t cols, const uint8_t *src,
+                       size_t stride) {
+    const struct dtype_info *info = dtype_info(type);
+    const size_t bytes = lanes * info->block_bytes;
+    for (size_t k = 0; k < cols; k += info->block_elems) {
+        pack_panel_block(layouts[type], lanes, dst, src, stride);
+        dst += bytes;
+        src += info->block_bytes;
+    }
+}
+
 size_t panel_bytes(enum dtype type, size_t lanes, size_t rows, size_t cols) {
     return (rows + lanes - 1) / lanes * lanes * dtype_row_bytes(type, cols);
 }
@@ -115,6 +156,22 @@ void panel_pack_row(enum dtype type, size_t lanes, void *packed, size_t cols, si
         pack_block(layouts[type], lanes, row % lanes, dst, block);
         dst += lanes * info->block_bytes;
         block += info->block_bytes;
+    }
+}
+
+void panel_pack_rows(enum dtype type, size_t lanes, void *packed, size_t cols, size_t row,
+                     size_t n_rows, const void *src, size_t src_stride) {
+    const size_t end = row + n_rows, row_bytes = dtype_row_bytes(type, cols);
+    const uint8_t *from = src;
+    while (row < end) {
+        bool whole = row % lanes == 0 && end - row >= lanes;
+        size_t n = whole ? lanes : 1;
+        if (whole)
+            pack_panel(type, lanes, (uint8_t *)packed + row * row_bytes, cols, from, src_stride);
+        else
+            panel_pack_row(type, lanes, packed, cols, row, from);
+        row += n;
+        from += n * src_stride;
     }
 }
 

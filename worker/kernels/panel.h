@@ -55,9 +55,11 @@ enum panel_offset {
 
 /* Bytes of a packed matrix of a quantised type: the file's bytes for rows rounded up to lanes. */
 size_t panel_bytes(enum dtype type, size_t lanes, size_t rows, size_t cols);
-/* Stores and gives back one row, as matmul_kernel's pack_row and unpack_row (kernels.h). */
+/* Stores and gives back rows, as matmul_kernel's pack_row, pack_rows and unpack_row (kernels.h). */
 void panel_pack_row(enum dtype type, size_t lanes, void *packed, size_t cols, size_t row,
                     const void *src);
+void panel_pack_rows(enum dtype type, size_t lanes, void *packed, size_t cols, size_t row,
+                     size_t n_rows, const void *src, size_t src_stride);
 void panel_unpack_row(enum dtype type, size_t lanes, const void *packed, size_t cols, size_t row,
                       float *dst);
 

@@ -385,6 +385,11 @@ static ALWAYS_INLINE void quant_matmul(enum dtype type, float *y, size_t ldy, co
         (void)rows;                                                                                \
         panel_pack_row(type, PANEL_ROWS, packed, cols, row, src);                                  \
     }                                                                                              \
+    static void name##_pack_rows(void *packed, size_t rows, size_t cols, size_t row,               \
+                                 size_t n_rows, const void *src, size_t src_stride) {              \
+        (void)rows;                                                                                \
+        panel_pack_rows(type, PANEL_ROWS, packed, cols, row, n_rows, src, src_stride);             \
+    }                                                                                              \
     static void name##_unpack_row(const void *packed, size_t rows, size_t cols, size_t row,        \
                                   float *dst) {                                                    \
         (void)rows;                                                                                \
@@ -399,7 +404,8 @@ static ALWAYS_INLINE void quant_matmul(enum dtype type, float *y, size_t ldy, co
 #define QUANT_KERNEL(dtype_, name)                                                                 \
     {                                                                                              \
         .type = (dtype_), .panel_rows = PANEL_ROWS, .packed_bytes = name##_packed_bytes,           \
-        .pack_row = name##_pack_row, .unpack_row = name##_unpack_row, .matmul_q = name##_matmul    \
+        .pack_row = name##_pack_row, .pack_rows = name##_pack_rows,                                \
+        .unpack_row = name##_unpack_row, .matmul_q = name##_matmul                                 \
     }
 
 QUANT_FUNCTIONS(DTYPE_Q4_0, q4_0)
