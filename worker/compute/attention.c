@@ -224,12 +224,15 @@ void attention_apply(struct attention *a, float *out, const float *q, uint32_t l
     size_t tasks = a->n_pieces * a->o.n_kv_heads, merges = a->n_cuts * a->o.n_heads;
 #pragma omp parallel num_threads((int)a->threads) if (tasks > 1)
     {
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(dynamic, 1) nowait
         for (size_t i = 0; i < tasks; i++)
             do_piece(a, &a->pieces[i / a->o.n_kv_heads], (uint32_t)(i % a->o.n_kv_heads), out, q,
                      layer);
+        if (merges > 0) { // only then must all pieces be done
+#pragma omp barrier
 #pragma omp for schedule(static) nowait
-        for (size_t i = 0; i < merges; i++)
-            merge_cut(a, i / a->o.n_heads, (uint32_t)(i % a->o.n_heads), out);
+            for (size_t i = 0; i < merges; i++)
+                merge_cut(a, i / a->o.n_heads, (uint32_t)(i % a->o.n_heads), out);
+        }
     }
 }
