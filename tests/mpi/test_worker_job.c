@@ -268,12 +268,15 @@ static void measuring_kernels_and_collectives(void **state) {
     assert_true(m.measured.n_indexes == n && m.measured.n_times == 0);
     m = ask(MEASURE_COLLECTIVES, 0, 0);
     n = m.measured.n_indexes;
-    for (uint32_t i = 0; i <= n; i += n / 4) { // each way
+    uint32_t ways = 0;
+    for (uint32_t i = 0; i <= n; i += 20) { // each way at its smallest size
         m = ask(MEASURE_COLLECTIVES, i, 0);
-        assert_int_equal(m.measured.n_times, size > 1 && i < n);
+        assert_in_range(m.measured.n_times, 0, size > 1 && i < n);
         check_times(&m.measured);
         if (m.measured.n_times) assert_int_equal(m.measured.times[0].bytes, 8);
+        ways += m.measured.n_times;
     }
+    assert_true(size == 1 ? ways == 0 : ways > 2);
     tell_step(1, 0, 0, prompt, 4); // as if nothing had been
     hear_token(1);
     shut_down();
