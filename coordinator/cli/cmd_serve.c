@@ -57,10 +57,19 @@ static void name_model(struct gateway *g, const char *path) {
 static void on_ready(void *ctx) {
     struct serve *s = ctx;
     const struct cluster_info *info = engine_info(s->engine);
+    err e = chat_template_use_model(s->gateway.chat_template, info->gguf, info->tokenizer);
+    if (e != ERR_OK) {
+        s->result = e;
+        snprintf(s->message, sizeof s->message, "%s", error_message());
+        engine_stop(s->engine);
+        return;
+    }
     snprintf(s->gateway.fingerprint, sizeof s->gateway.fingerprint, "%.40s-%08llx", wire_build_id(),
              (unsigned long long)(plan_hash(info->plan) & 0xffffffffu));
-    log_info("ready: %s on %u ranks, http://%s", s->gateway.model_id, info->size,
-             s->server.address);
+    log_info("ready: %s on %u ranks, http://%s; chats: %s", s->gateway.model_id, info->size,
+             s->server.address,
+             chat_template_is_plain(s->gateway.chat_template) ? "plain transcripts"
+                                                              : "by their template");
 }
 
 static void on_failed(void *ctx, err code, const char *message) {
@@ -151,7 +160,8 @@ err cmd_serve(const struct options *o) {
     CHECK(getrandom(&s.gateway.id_prefix, sizeof s.gateway.id_prefix, 0) ==
           (ssize_t)sizeof s.gateway.id_prefix);
     name_model(&s.gateway, o->model);
-    err e = server_listen(&s.server, &s.loop, &s.gateway, o->host, o->port);
+    err e = chat_template_create(&s.gateway.chat_template, o->chat_template);
+    if (e == ERR_OK) e = server_listen(&s.server, &s.loop, &s.gateway, o->host, o->port);
     if (e == ERR_OK) {
         watch_signals(&s);
         e = announce(&s);
@@ -169,6 +179,7 @@ err cmd_serve(const struct options *o) {
     }
     uv_run(&s.loop, UV_RUN_DEFAULT);
     engine_free(s.engine);
+    chat_template_free(s.gateway.chat_template);
     uv_run(&s.loop, UV_RUN_DEFAULT);
     CHECK(uv_loop_close(&s.loop) == 0);
     if (s.gateway.access_log) access_log_close(s.gateway.access_log);

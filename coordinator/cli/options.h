@@ -71,8 +71,9 @@ struct options {
     const char *host;
     uint16_t port;
     const char *port_file;
-    bool wait_for_ranks;    // --wait
-    const char *access_log; // --access-log FILE, "-": standard error, "off"
+    const char *chat_template; // --chat-template FILE|NAME|plain; NULL: the model's own
+    bool wait_for_ranks;       // --wait
+    const char *access_log;    // --access-log FILE, "-": standard error, "off"
     enum access_format access_format;
     bool log_prompts;
     /* --- bench --- */

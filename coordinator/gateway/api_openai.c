@@ -368,7 +368,7 @@ static void complete(struct gateway *g, bool chat, const struct http_request *re
     struct api_request parsed;
     struct api_error e;
     if (!api_request_parse(&parsed, chat, request->body.data, request->body.length, info->tokenizer,
-                           g->model_id, &e)) {
+                           g->chat_template, g->model_id, &e)) {
         gateway_reply_error(responder, conn, e.status, "invalid_request_error",
                             *e.param ? e.param : NULL, *e.code ? e.code : NULL, e.message);
         return;

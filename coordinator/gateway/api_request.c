@@ -15,9 +15,8 @@
 #include <sys/random.h>
 
 #include "common/mem.h"
+#include "coordinator/gateway/api_chat.h"
 #include "coordinator/gateway/chat.h"
-
-#define MAX_MESSAGES 4096
 
 struct scalars {
     double temperature, top_p, min_p, presence_penalty, frequency_penalty, repeat_penalty;
@@ -216,59 +215,39 @@ static bool read_prompt(struct api_request *r, const struct tokenizer *t, struct
     return true;
 }
 
-/* content: a string, null, or an array of {"type": "text", "text": "…"}. */
-static bool put_content(struct buf *out, const json_t *content, size_t index, struct api_error *e) {
-    char param[64];
-    snprintf(param, sizeof param, "messages[%zu].content", index);
-    if (!content || json_is_null(content)) return true;
-    if (json_is_string(content)) {
-        buf_append(out, json_string_value(content), json_string_length(content));
-        return true;
-    }
-    if (!json_is_array(content))
-        return refuse(e, param, "%s must be a string or an array of text parts", param);
-    size_t i;
-    json_t *part;
-    json_array_foreach(content, i, part) {
-        const json_t *text = json_object_get(part, "text");
-        const char *type = json_string_value(json_object_get(part, "type"));
-        if (!type || strcmp(type, "text") != 0 || !json_is_string(text))
-            return refuse(e, param, "%s[%zu] must be {\"type\": \"text\", \"text\": …}", param, i);
-        buf_append(out, json_string_value(text), json_string_length(text));
-    }
+/* A template says itself where the text begins: BOS is added when it has not written it, EOS never.
+ */
+static bool encode_rendered(struct api_request *r, const struct tokenizer *t,
+                            const struct buf *text, struct api_error *e) {
+    struct token_list *list = &r->prompts[r->n_prompts];
+    int32_t bos = tokenizer_adds_bos(t) ? tokenizer_bos(t) : -1;
+    struct gguf_str name = bos >= 0 ? tokenizer_spelling(t, bos) : (struct gguf_str){0};
+    bool written = name.length > 0 && name.length <= text->length &&
+                   memcmp(text->data, name.data, name.length) == 0;
+    if (bos >= 0 && !written) token_list_push(list, bos);
+    if (tokenizer_encode(t, text->length ? text->data : "", text->length, TOKENIZE_PARSE_SPECIAL,
+                         list) != ERR_OK)
+        return refuse(e, "messages", "%s", error_message());
+    if (list->count == 0) return refuse(e, "messages", "messages make an empty prompt");
+    r->n_prompts++;
     return true;
 }
 
-static bool read_messages(struct api_request *r, const struct tokenizer *t, struct api_error *e) {
-    const json_t *messages = json_object_get(r->root, "messages");
-    size_t n = json_array_size(messages);
-    if (!json_is_array(messages) || n == 0 || n > MAX_MESSAGES)
-        return refuse(e, "messages", "messages must be an array of 1 to %d messages", MAX_MESSAGES);
-    struct chat_message *list = mem_zalloc_array(n, sizeof *list);
-    size_t *begins = mem_zalloc_array(n, sizeof *begins);
-    struct buf contents, prompt;
-    buf_init(&contents, 0);
+static bool read_messages(struct api_request *r, const struct tokenizer *t,
+                          const struct chat_template *c, struct api_error *e) {
+    struct buf prompt;
+    char param[64];
     buf_init(&prompt, 0);
-    bool ok = true;
-    for (size_t i = 0; ok && i < n; i++) {
-        const json_t *m = json_array_get(messages, i);
-        list[i].role = json_string_value(json_object_get(m, "role"));
-        begins[i] = contents.length;
-        if (!list[i].role)
-            ok = refuse(e, "messages", "messages[%zu].role must be a string", i);
-        else
-            ok = put_content(&contents, json_object_get(m, "content"), i, e);
-        list[i].content_bytes = contents.length - begins[i];
+    bool ok = api_chat_put_prompt(&prompt, r->root, c, param) == ERR_OK ||
+              refuse(e, param, "%s", error_message());
+    if (ok && !chat_template_is_plain(c)) {
+        ok = encode_rendered(r, t, &prompt, e);
+    } else if (ok) {
+        ok = encode(r, t, prompt.data, prompt.length, e);
+        if (r->params.n_stops < REQUEST_MAX_STOPS)
+            r->params.stops[r->params.n_stops++] = CHAT_PLAIN_STOP;
     }
-    for (size_t i = 0; ok && i < n; i++)
-        list[i].content = contents.length ? contents.data + begins[i] : "";
-    if (ok && chat_put_plain(&prompt, list, n) != ERR_OK)
-        ok = refuse(e, "messages", "%s", error_message());
-    ok = ok && encode(r, t, prompt.data, prompt.length, e);
-    buf_deinit(&contents);
     buf_deinit(&prompt);
-    mem_free(list);
-    mem_free(begins);
     return ok;
 }
 
@@ -333,8 +312,8 @@ static void use_scalars(struct api_request *r, const struct scalars *s) {
     p->prompt_top_n = p->want_prompt ? p->top_n : 0;
 }
 
-static bool read_all(struct api_request *r, const struct tokenizer *t, const char *model_id,
-                     struct api_error *e) {
+static bool read_all(struct api_request *r, const struct tokenizer *t,
+                     const struct chat_template *c, const char *model_id, struct api_error *e) {
     struct scalars s;
     if (!read_model(r->root, model_id, e) || !read_scalars(r->root, r->chat, &s, e) ||
         !read_stop(r->root, &r->params, e) || !read_bias(r->root, r, tokenizer_vocab_size(t), e) ||
@@ -346,14 +325,12 @@ static bool read_all(struct api_request *r, const struct tokenizer *t, const cha
         const char *name = newer ? "max_completion_tokens" : "max_tokens";
         return refuse(e, name, "%s must be at least 1 (0 only with echo)", name);
     }
-    bool ok = r->chat ? read_messages(r, t, e) : read_prompt(r, t, e);
-    if (ok && r->chat && r->params.n_stops < REQUEST_MAX_STOPS)
-        r->params.stops[r->params.n_stops++] = CHAT_PLAIN_STOP;
-    return ok;
+    return r->chat ? read_messages(r, t, c, e) : read_prompt(r, t, e);
 }
 
 bool api_request_parse(struct api_request *r, bool chat, const char *body, size_t n,
-                       const struct tokenizer *t, const char *model_id, struct api_error *e) {
+                       const struct tokenizer *t, const struct chat_template *c,
+                       const char *model_id, struct api_error *e) {
     *r = (struct api_request){.chat = chat};
     request_params_init(&r->params);
     json_error_t where;
@@ -361,7 +338,7 @@ bool api_request_parse(struct api_request *r, bool chat, const char *body, size_
     if (!r->root)
         return refuse(e, NULL, "the body is not valid JSON: %s at line %d, column %d", where.text,
                       where.line, where.column);
-    bool ok = json_is_object(r->root) ? read_all(r, t, model_id, e)
+    bool ok = json_is_object(r->root) ? read_all(r, t, c, model_id, e)
                                       : refuse(e, NULL, "the body must be a JSON object");
     if (!ok) api_request_deinit(r);
     return ok;

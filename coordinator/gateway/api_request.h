@@ -12,6 +12,7 @@
 #include <stddef.h>
 
 #include "common/tokenizer.h"
+#include "coordinator/gateway/chat_template.h"
 #include "coordinator/scheduling/request.h"
 
 #define API_MAX_PROMPTS 16
@@ -31,9 +32,11 @@ struct api_request {
     json_t *root;              // owned
 };
 
-/* Fills *r from a body; false with *e filled (then r holds nothing).  Release with deinit. */
+/* Fills *r from a body, chats by their template (NULL: as plain transcripts); false with *e filled
+ * (then r holds nothing).  Release with deinit. */
 bool api_request_parse(struct api_request *r, bool chat, const char *body, size_t n,
-                       const struct tokenizer *t, const char *model_id, struct api_error *e);
+                       const struct tokenizer *t, const struct chat_template *c,
+                       const char *model_id, struct api_error *e);
 void api_request_deinit(struct api_request *r);
 
 #endif

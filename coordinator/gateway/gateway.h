@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "coordinator/gateway/access_log.h"
+#include "coordinator/gateway/chat_template.h"
 #include "coordinator/gateway/http.h"
 #include "coordinator/gateway/request_metrics.h"
 #include "coordinator/scheduling/engine.h"
@@ -28,7 +29,8 @@ struct gateway {
     uint64_t next_id;
     bool draining;
     struct request_metrics metrics;
-    struct access_log *access_log; // NULL: none
+    struct access_log *access_log;       // NULL: none
+    struct chat_template *chat_template; // NULL: plain transcripts
 };
 
 /* How an exchange answers.  `head` once, `body` any number of times, `done` once and last: after it

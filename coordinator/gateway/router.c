@@ -17,6 +17,7 @@ struct route {
 static const struct route routes[] = {
     {HTTP_METHOD_POST, "/v1/completions", false, api_completions},
     {HTTP_METHOD_POST, "/v1/chat/completions", false, api_chat_completions},
+    {HTTP_METHOD_POST, "/apply-template", false, api_apply_template},
     {HTTP_METHOD_GET, "/v1/models", false, api_models},
     {HTTP_METHOD_GET, "/v1/models/", true, api_model},
     {HTTP_METHOD_GET, "/health", false, api_health},

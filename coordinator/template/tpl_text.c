@@ -16,7 +16,7 @@ struct text tpl_text_of(const char *s) {
 }
 
 struct text tpl_text_part(struct text t, uint32_t begin, uint32_t end) {
-    return (struct text){t.bytes + begin, end - begin};
+    return (struct text){t.bytes ? t.bytes + begin : NULL, end - begin};
 }
 
 bool tpl_text_equal(struct text a, struct text b) {
@@ -171,6 +171,7 @@ struct text tpl_text_trim(struct text t, bool begin, bool end) {
 void tpl_text_put_clean(struct buf *out, struct text t) {
     uint32_t done = 0, i = 0, n;
     char pair[4];
+    if (t.length == 0) return;
     while (i < t.length) {
         const char *hit = memchr(t.bytes + i, 0xED, t.length - i);
         if (!hit) break;

@@ -22,7 +22,7 @@ static bool parse_bytes(struct api_request *r, bool chat, const char *body, size
     char *copy = test_malloc(n + 1);
     memmove(copy + 1, body, n);
     *e = (struct api_error){0};
-    bool ok = api_request_parse(r, chat, copy + 1, n, tokenizer, MODEL, e);
+    bool ok = api_request_parse(r, chat, copy + 1, n, tokenizer, NULL, MODEL, e);
     test_free(copy);
     return ok;
 }
