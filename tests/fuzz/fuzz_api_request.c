@@ -40,7 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     if (n == 0) return 0;
     struct api_request r;
     struct api_error e;
-    if (api_request_parse(&r, data[0] & 1, (const char *)data + 1, n - 1, tokenizer, "demo", &e)) {
+    if (api_request_parse(&r, data[0] & 1, (const char *)data + 1, n - 1, tokenizer, NULL, "demo",
+                          &e)) {
         check_accepted(&r, tokenizer_vocab_size(tokenizer));
         api_request_deinit(&r);
     } else {
