@@ -18,6 +18,10 @@
 #define BATCH_MAX_TOP    256  // alternatives per output
 #define BATCH_MAX_EDITS  2048 // logit edits per sequence
 
+/* In place of the only token of a chunk: the one that the step before samples for this sequence. A
+ * step can so be sent before that token is known; rank 0 puts it in. */
+#define BATCH_TOKEN_PENDING (-1)
+
 struct sampling {
     float temperature; // 0: greedy, ties go to the smaller id
     uint32_t top_k;    // 0: off

@@ -304,7 +304,8 @@ static err read_chunk(struct batch_seq *out, const Lockstep__Chunk *in, struct a
     if (in->n_targets > 0) TRY(check_equal("targets", in->n_targets, "outputs", in->n_outputs));
     if (in->sample && in->n_outputs == 0)
         return FAIL(ERR_PROTOCOL, "a chunk is to be sampled but has no output");
-    TRY(check_tokens("token", in->tokens, in->n_tokens, 0));
+    TRY(check_tokens("token", in->tokens, in->n_tokens,
+                     in->n_tokens == 1 ? BATCH_TOKEN_PENDING : 0));
     TRY(check_tokens("target", in->targets, in->n_targets, -1));
     *out = (struct batch_seq){
         .seq_id = in->seq_id,

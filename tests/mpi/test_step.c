@@ -390,6 +390,75 @@ static void test_check_ranks(struct rig *r) {
     r->kernels = sound;
 }
 
+/* --- tokens that are not known when a step is sent --- */
+
+#define N_PENDING 6 // tokens after each prompt
+
+/* Two sequences that go on for a few tokens, in turns before and behind each other.  `ahead`: with
+ * pending tokens, which rank 0 puts in and the others get from it. */
+static void go_on(const struct rig *r, bool ahead, int32_t texts[2][N_PENDING]) {
+    struct step_runner *runner = make_runner(r, 1);
+    const int32_t marks[2] = {BATCH_TOKEN_PENDING, BATCH_TOKEN_PENDING};
+    for (uint32_t n = 0; n <= N_PENDING; n++) {
+        struct batch_seq seqs[2];
+        for (uint32_t i = 0; i < 2; i++) {
+            uint32_t which = (i + n) % 2;
+            struct batch_seq *s = &seqs[i];
+            *s = chunk(0, PROMPT - which, which ? other_blocks : blocks);
+            if (n > 0) {
+                s->start = s->n_tokens + n - 1;
+                s->n_tokens = 1;
+                s->tokens = ahead ? marks : &texts[which][n - 1];
+            }
+            s->seq_id = which;
+            s->n_outputs = 1;
+            s->sample = true;
+            s->sampling = (struct sampling){.temperature = 1, .top_p = 1, .seed = 7 + which};
+        }
+        struct batch b = {.n_seqs = 2, .seqs = seqs};
+        int32_t tokens[2] = {0};
+        if (r->rank == 0) rig_must(r, step_put_pending(runner, &b, &b), "step_put_pending");
+        for (uint32_t i = 0; i < 2; i++) tokens[i] = b.seqs[i].tokens[0];
+        comm_bcast(r->comm, tokens, sizeof tokens, 0);
+        for (uint32_t i = 0; n > 0 && i < 2; i++) seqs[i].tokens = &tokens[i];
+        struct batch_result result = run(r, runner, seqs, 2);
+        for (uint32_t i = 0; r->rank == 0 && n < N_PENDING && i < 2; i++)
+            texts[(i + n) % 2][n] = result.seqs[i].token;
+        comm_bcast(r->comm, texts, 2 * sizeof texts[0], 0);
+    }
+    step_free(runner);
+}
+
+static void test_pending(const struct rig *r) {
+    int32_t plain[2][N_PENDING], ahead[2][N_PENDING];
+    go_on(r, false, plain);
+    go_on(r, true, ahead);
+    EXPECT(r->rank, memcmp(plain, ahead, sizeof plain) == 0, "other tokens with pending ones");
+    if (r->rank > 0 || r->size > 1) return; // what follows runs a step on rank 0 alone
+    struct step_runner *runner = make_runner(r, 1);
+    const int32_t mark = BATCH_TOKEN_PENDING;
+    struct batch_seq s = chunk(0, PROMPT, blocks), next = s;
+    struct batch b = {.n_seqs = 1, .n_tokens = 1, .seqs = &next};
+    next.start = PROMPT;
+    next.n_tokens = 1;
+    next.n_outputs = 1;
+    next.tokens = &mark;
+    EXPECT(0, step_put_pending(runner, &b, &b) == ERR_PROTOCOL, "no step was before");
+    run(r, runner, &s, 1);
+    EXPECT(0, step_put_pending(runner, &b, &b) == ERR_PROTOCOL, "that one sampled nothing");
+    s.sample = true;
+    s.sampling.top_p = 1;
+    run(r, runner, &s, 1);
+    next.start--;
+    EXPECT(0, step_put_pending(runner, &b, &b) == ERR_PROTOCOL, "at another position");
+    next.start++, next.seq_id++;
+    EXPECT(0, step_put_pending(runner, &b, &b) == ERR_PROTOCOL, "of another sequence");
+    next.seq_id--;
+    EXPECT(0, step_put_pending(runner, &b, &b) == ERR_OK, "%s", error_message());
+    EXPECT(0, step_check(runner, &b) == ERR_OK, "%s", error_message());
+    step_free(runner);
+}
+
 static void check_model(struct comm *c, const struct fixture_options *fixture) {
     struct fixture_file f;
     struct rig r;
@@ -400,6 +469,7 @@ static void check_model(struct comm *c, const struct fixture_options *fixture) {
     make_prompt(&r);
     test_same_bits(&r);
     test_outputs(&r);
+    test_pending(&r);
     test_everything_banned(&r);
     test_sampling(&r);
     test_refusals(&r);

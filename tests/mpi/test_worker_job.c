@@ -127,10 +127,10 @@ static void ready(void) {
     load_model();
 }
 
-/* A step that continues one greedy sequence by `n` tokens from position `start`. */
-static void tell_step(uint64_t step, uint32_t block, uint32_t start, const int32_t *tokens,
-                      uint32_t n) {
-    struct batch_seq seq = {.seq_id = step,
+/* A step that continues a greedy sequence by `n` tokens from position `start`. */
+static void tell_step_of(uint64_t step, uint64_t seq_id, uint32_t block, uint32_t start,
+                         const int32_t *tokens, uint32_t n) {
+    struct batch_seq seq = {.seq_id = seq_id,
                             .start = start,
                             .n_tokens = n,
                             .tokens = tokens,
@@ -144,6 +144,12 @@ static void tell_step(uint64_t step, uint32_t block, uint32_t start, const int32
         .kind = WIRE_STEP,
         .batch = {.epoch = FAKE_EPOCH, .step = step, .n_seqs = 1, .n_tokens = n, .seqs = &seq}};
     fake_tell(&fake, &m);
+}
+
+/* The same of a sequence that is named by its first step. */
+static void tell_step(uint64_t step, uint32_t block, uint32_t start, const int32_t *tokens,
+                      uint32_t n) {
+    tell_step_of(step, step, block, start, tokens, n);
 }
 
 static int32_t hear_token(uint64_t step) {
@@ -289,6 +295,25 @@ static void measuring_before_a_model(void **state) {
     open_model(file.path, (uint32_t)size);
     fake_tell(&fake, &m);
     expect_failure(ERR_PROTOCOL, "measures before a model");
+}
+
+/* Steps that are sent before the token that they begin with is known. */
+static void steps_sent_ahead(void **state) {
+    (void)state;
+    int32_t tokens[8], pending = BATCH_TOKEN_PENDING;
+    ready();
+    tell_step(1, 0, 0, prompt, 4);
+    for (uint32_t i = 0; i < 8; i++) {
+        tokens[i] = hear_token(1 + i);
+        if (i < 7) tell_step(2 + i, 0, 4 + i, &tokens[i], 1);
+    }
+    tell_step(9, 1, 0, prompt, 4);
+    for (uint32_t i = 0; i < 8; i++) {
+        if (i < 7) tell_step_of(10 + i, 9, 1, 4 + i, &pending, 1);
+        assert_int_equal(hear_token(9 + i), tokens[i]);
+    }
+    tell_step_of(17, 9, 1, 20, &pending, 1); // not where the step before has sampled
+    expect_failure(ERR_PROTOCOL, "position 20");
 }
 
 /* Steps at every distance around the moment at which the ranks go to rest. */
@@ -555,6 +580,7 @@ int main(int argc, char **argv) {
     setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
     const struct CMUnitTest tests[] = {
         WITH_JOB(from_hello_to_shutdown),
+        WITH_JOB(steps_sent_ahead),
         WITH_JOB(rest_and_wake),
         WITH_JOB(measuring),
         WITH_JOB(measuring_kernels_and_collectives),

@@ -18,6 +18,13 @@
 #include "worker/compute/output.h"
 #include "worker/compute/sampler.h"
 
+/* A token that the last step sampled, for whoever continues there. */
+struct sampled {
+    uint64_t seq_id;
+    uint32_t position;
+    int32_t token;
+};
+
 struct step_runner {
     struct comm *comm;
     uint32_t n_vocab;
@@ -27,6 +34,11 @@ struct step_runner {
     struct output *output;
     int32_t *tokens;     // [max_step_tokens]
     struct kv_row *rows; // [max_step_tokens]
+    /* rank 0 */
+    struct sampled *sampled; // [max_batch] of the last step
+    uint32_t n_sampled;
+    struct batch_seq *seqs; // [max_batch] of a batch with pending tokens, which are in `pending`
+    int32_t *pending;       // [max_batch]
     atomic_uint_fast64_t progress;
     struct step_totals totals; // without those of the all-reduce
 };
@@ -50,7 +62,8 @@ uint64_t step_scratch_bytes(const struct model_shape *s, const struct plan *p, u
                             const struct step_limits *l) {
     return forward_bytes(s, p, r, l->max_step_tokens) +
            output_bytes(s, p, r, l->max_step_tokens, l->max_batch) +
-           l->max_step_tokens * (sizeof(int32_t) + sizeof(struct kv_row));
+           l->max_step_tokens * (sizeof(int32_t) + sizeof(struct kv_row)) +
+           l->max_batch * (sizeof(struct sampled) + sizeof(struct batch_seq) + sizeof(int32_t));
 }
 
 err step_create(struct step_runner **out, struct comm *c, const struct model_shape *s,
@@ -65,6 +78,9 @@ err step_create(struct step_runner **out, struct comm *c, const struct model_sha
     atomic_init(&r->progress, 0);
     r->tokens = mem_zalloc_array(l->max_step_tokens, sizeof *r->tokens);
     r->rows = mem_zalloc_array(l->max_step_tokens, sizeof *r->rows);
+    r->sampled = mem_zalloc_array(l->max_batch, sizeof *r->sampled);
+    r->seqs = mem_zalloc_array(l->max_batch, sizeof *r->seqs);
+    r->pending = mem_zalloc_array(l->max_batch, sizeof *r->pending);
     TRY_GOTO(e, kv_create(&r->kv, &kv_shape), fail);
     struct forward_options o = {.comm = c,
                                 .kernels = k,
@@ -92,6 +108,9 @@ void step_free(struct step_runner *r) {
     kv_free(r->kv);
     mem_free(r->tokens);
     mem_free(r->rows);
+    mem_free(r->sampled);
+    mem_free(r->seqs);
+    mem_free(r->pending);
     mem_free(r);
 }
 
@@ -104,6 +123,54 @@ struct step_totals step_get_totals(const struct step_runner *r) {
 
 uint64_t step_progress(const struct step_runner *r) {
     return atomic_load_explicit(&r->progress, memory_order_relaxed);
+}
+
+/* --- tokens that were not known when the batch was made --- */
+
+static bool is_pending(const struct batch_seq *s) {
+    return s->n_tokens == 1 && s->tokens[0] == BATCH_TOKEN_PENDING;
+}
+
+/* Sequences mostly keep their place from step to step, so the search begins at `guess`. */
+static const struct sampled *find_sampled(const struct step_runner *r, const struct batch_seq *s,
+                                          uint32_t guess) {
+    for (uint32_t i = 0; i < r->n_sampled; i++) {
+        const struct sampled *t = &r->sampled[(guess + i) % r->n_sampled];
+        if (t->seq_id == s->seq_id && t->position == s->start) return t;
+    }
+    return NULL;
+}
+
+err step_put_pending(struct step_runner *r, const struct batch *b, struct batch *out) {
+    bool any = false;
+    *out = *b;
+    if (b->n_seqs > r->limits.max_batch) return ERR_OK; // step_check will say so
+    for (uint32_t i = 0; i < b->n_seqs; i++) any = any || is_pending(&b->seqs[i]);
+    if (!any) return ERR_OK;
+    for (uint32_t i = 0; i < b->n_seqs; i++) {
+        r->seqs[i] = b->seqs[i];
+        if (!is_pending(&b->seqs[i])) continue;
+        const struct sampled *t = find_sampled(r, &b->seqs[i], i);
+        if (!t)
+            return FAIL(ERR_PROTOCOL,
+                        "sequence %llu waits for a token at position %u that no step has sampled",
+                        (unsigned long long)b->seqs[i].seq_id, b->seqs[i].start);
+        r->pending[i] = t->token;
+        r->seqs[i].tokens = &r->pending[i];
+    }
+    out->seqs = r->seqs;
+    return ERR_OK;
+}
+
+static void note_sampled(struct step_runner *r, const struct batch *b,
+                         const struct batch_seq_result *results) {
+    r->n_sampled = 0;
+    for (uint32_t i = 0; i < b->n_seqs; i++) {
+        const struct batch_seq *s = &b->seqs[i];
+        if (s->sample)
+            r->sampled[r->n_sampled++] =
+                (struct sampled){s->seq_id, s->start + s->n_tokens, results[i].token};
+    }
 }
 
 /* --- the check of a batch from outside --- */
@@ -205,6 +272,7 @@ err step_run(struct step_runner *r, const struct batch *b, struct batch_result *
     r->totals.wait_ns += wait_ns;
     r->totals.wire_ns += wire_ns;
     if (e != ERR_OK || !results) return e;
+    note_sampled(r, b, results);
     *out = (struct batch_result){.epoch = b->epoch,
                                  .step = b->step,
                                  .n_seqs = b->n_seqs,

@@ -41,6 +41,11 @@ MUST_USE err step_create(struct step_runner **out, struct comm *c, const struct 
                          const struct step_limits *l);
 void step_free(struct step_runner *r);
 
+/* Puts the tokens that the last step sampled in the place of BATCH_TOKEN_PENDING: *out is *b, or a
+ * copy in the runner's memory until the next call.  ERR_PROTOCOL when that step sampled nothing for
+ * such a sequence and position.  Rank 0, before step_check.  Local. */
+MUST_USE err step_put_pending(struct step_runner *r, const struct batch *b, struct batch *out);
+
 /* Checks a batch against shape and limits: token ids, block ids, positions, counts.  ERR_PROTOCOL.
  * Rank 0 calls it before the broadcast; the others trust what it sent.  Local. */
 MUST_USE err step_check(const struct step_runner *r, const struct batch *b);

@@ -58,8 +58,8 @@ static void put_refusal(struct loop *loop, err e) {
     loop->refused = true;
 }
 
-/* Is this a message that the coordinator may send now? */
-static err check_message(const struct job *job, const struct wire_message *m) {
+/* Is this a message that the coordinator may send now?  Pending tokens of a step are put in. */
+static err check_message(const struct job *job, struct wire_message *m) {
     switch (m->kind) {
     case WIRE_OPEN:
         if (job->gguf) return FAIL(ERR_PROTOCOL, "the coordinator opened a model twice");
@@ -73,6 +73,7 @@ static err check_message(const struct job *job, const struct wire_message *m) {
         if (m->batch.epoch != job->epoch)
             return FAIL(ERR_MISMATCH, "a step of epoch %" PRIu64 " came to ranks of epoch %" PRIu64,
                         m->batch.epoch, job->epoch);
+        TRY(step_put_pending(job->runner, &m->batch, &m->batch));
         return step_check(job->runner, &m->batch);
     case WIRE_MEASURE:
         if (!job->runner) return FAIL(ERR_PROTOCOL, "the coordinator measures before a model");
@@ -90,7 +91,10 @@ static err take_message(struct loop *loop, const uint8_t *payload, size_t n) {
     buf_append(&loop->message, payload, n);
     arena_reset(&loop->job->arena);
     TRY(wire_decode(&m, loop->message.data, loop->message.length, &loop->job->arena));
-    return check_message(loop->job, &m);
+    const struct batch_seq *sent = m.kind == WIRE_STEP ? m.batch.seqs : NULL;
+    TRY(check_message(loop->job, &m));
+    if (sent && m.batch.seqs != sent) put_message(loop, &m); // its pending tokens are known now
+    return ERR_OK;
 }
 
 /* What the ranks do next is in loop->message afterwards: the coordinator's message, IDLE when it is

@@ -57,6 +57,7 @@ static struct plan_rank cuts[2] = {{{0, 3}, {0, 2}, {0, 256}, {0, 128}},
                                    {{3, 8}, {1, 4}, {256, 768}, {128, 260}}};
 static const struct wire_rank_stats stats[2] = {{1u << 30, 2, 3, 4, 5}, {6, 7, 8, 9, 10}};
 static const int32_t prompt[40] = {1, 0, 7, 2147483647};
+static const int32_t pending[1] = {BATCH_TOKEN_PENDING};
 static const uint32_t blocks[3] = {9, 0, 4294967295u};
 static const int32_t targets[41] = {-1, 31999}; // the longest list that a test announces
 static const struct logit_edit edits[2] = {{5, 1.5f, -INFINITY}, {0, 1.0f, 0.25f}};
@@ -74,7 +75,7 @@ static const struct batch_seq seqs[2] = {
      .sampling = {0.7f, 40, 0.95f, 0.05f, 0xfedcba9876543210u, 3},
      .n_edits = 2,
      .edits = edits},
-    {.seq_id = 78, .start = 0, .n_tokens = 1, .tokens = prompt, .n_blocks = 1, .blocks = blocks},
+    {.seq_id = 78, .start = 9, .n_tokens = 1, .tokens = pending, .n_blocks = 1, .blocks = blocks},
 };
 static const struct top_entry top[3] = {{4, -0.1f}, {9, -2.5f}, {0, -INFINITY}};
 static const struct batch_output outputs[3] = {
