@@ -48,6 +48,7 @@ static const struct command_row commands[] = {
 };
 
 static const char *const kv_words[] = {[KV_F16] = "f16", [KV_F32] = "f32", NULL};
+static const char *const switch_words[] = {[SWITCH_OFF] = "off", [SWITCH_ON] = "on", NULL};
 static const char *const allreduce_words[] = {
     [ALLREDUCE_TREE] = "tree", [ALLREDUCE_MPI] = "mpi", NULL};
 static const char *const level_words[] = {
@@ -144,6 +145,15 @@ static const struct option_row options[] = {
      .standard = "0",
      .commands = COMMAND_ENGINE,
      .help = "prompt tokens in one step; 0: chosen by the measured speed"},
+    {.name = "prefix-cache",
+     .key = "model.prefix-cache",
+     .argument = "on|off",
+     .type = OPTION_WORD,
+     .offset = AT(prefix_cache),
+     .words = switch_words,
+     .standard = "on",
+     .commands = COMMAND_ENGINE,
+     .help = "prompts that begin alike are computed once"},
     /* --- starting the ranks --- */
     {.name = "hostfile",
      .key = "cluster.hostfile",
@@ -361,6 +371,26 @@ static const struct option_row options[] = {
      .max = 4095,
      .commands = COMMAND_SERVE,
      .help = "Jinja file, or name in the model, or plain (default: the model's)"},
+    {.name = "queue-requests",
+     .key = "serve.queue-requests",
+     .argument = "N",
+     .type = OPTION_U32,
+     .offset = AT(queue_requests),
+     .min = 1,
+     .max = 1048576,
+     .standard = "1024",
+     .commands = COMMAND_SERVE,
+     .help = "choices that may wait for their turn; more are refused (429)"},
+    {.name = "queue-tokens",
+     .key = "serve.queue-tokens",
+     .argument = "TOKENS",
+     .type = OPTION_SIZE64,
+     .offset = AT(queue_tokens),
+     .min = 1,
+     .max = 1099511627776.0,
+     .standard = "4M",
+     .commands = COMMAND_SERVE,
+     .help = "the same in tokens of their prompts"},
     /* --- measuring --- */
     {.name = "ranks",
      .letter = 'n',

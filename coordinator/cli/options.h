@@ -20,6 +20,7 @@
 
 enum kv_type { KV_F16, KV_F32 };
 enum access_format { ACCESS_LOGFMT, ACCESS_JSON };
+enum switch_word { SWITCH_OFF, SWITCH_ON };
 enum allreduce_kind { ALLREDUCE_TREE, ALLREDUCE_MPI };
 
 struct number_list {
@@ -49,6 +50,7 @@ struct options {
     const char *secret_file;  // --secret-file (serve --wait)
     bool check_ranks;         // --check-ranks: compare a checksum of the residual stream
     uint32_t chunk_tokens;    // --chunk-tokens: largest prefill chunk; 0: chosen by measured speed
+    enum switch_word prefix_cache; // --prefix-cache
     /* --- output --- */
     bool json;
     const char *json_out;
@@ -76,6 +78,8 @@ struct options {
     const char *access_log;    // --access-log FILE, "-": standard error, "off"
     enum access_format access_format;
     bool log_prompts;
+    uint32_t queue_requests; // --queue-requests, choices
+    uint64_t queue_tokens;   // --queue-tokens
     /* --- bench --- */
     struct number_list bench_ranks;   // -n; the first of them is `ranks` too
     struct number_list bench_threads; // -t

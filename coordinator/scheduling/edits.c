@@ -22,6 +22,10 @@ static struct logit_edit *edit_of(struct edit_list *l, int32_t token, uint32_t k
     return &l->edits[l->count++];
 }
 
+bool edits_depend_on_text(const struct request_params *p) {
+    return p->repeat_penalty != 1 || p->presence_penalty != 0 || p->frequency_penalty != 0;
+}
+
 uint32_t edits_build(const struct sequence *s, struct logit_edit *out, uint32_t limit) {
     struct edit_list list = {.edits = out, .limit = limit};
     const struct request_params *p = &s->request->params;

@@ -6,7 +6,7 @@
  *
  * All work is done by `pump`, which runs from a zero timer or after a result, never inside a
  * caller's submit or cancel: sinks are not called while their owner is in the middle of something.
- */
+ * Two steps may be with the ranks; the timer also makes the second one when it is due. */
 
 #include "coordinator/scheduling/engine.h"
 
@@ -17,8 +17,7 @@
 #include "common/mem.h"
 #include "coordinator/scheduling/sched.h"
 
-#define QUEUE_MAX_REQUESTS 1024u
-#define QUEUE_MAX_TOKENS   ((uint64_t)4 << 20)
+#define TIMER_NS ((uint64_t)1000 * 1000) // the loop's timers count milliseconds
 
 struct engine {
     uv_loop_t *loop;
@@ -29,37 +28,54 @@ struct engine {
     enum engine_state state;
     struct cluster *cluster;
     struct sched *sched; // from ready on
-    bool step_in_flight, measuring;
-    struct engine_step step; // under way, or the last one
+    bool measuring;
+    struct engine_step under_way[SCHED_MAX_FLIGHTS]; // oldest first
+    uint32_t n_under_way;
     err failure;
     char failure_message[1024];
 };
 
 /* ---- the pump ---- */
 
+static void start_timer(struct engine *e, uint64_t ms);
+
+static void send_step(struct engine *e, const struct batch *batch) {
+    e->under_way[e->n_under_way++] = (struct engine_step){
+        .sent_ns = clock_ns(), .n_seqs = batch->n_seqs, .n_tokens = batch->n_tokens};
+    if (cluster_send_step(e->cluster, batch) != ERR_OK)
+        log_error("a step could not be sent: %s", error_message());
+}
+
 static void pump(struct engine *e) {
     sched_flush(e->sched);
     if (e->state != ENGINE_READY && e->state != ENGINE_DRAINING) return;
-    if (e->step_in_flight || e->measuring) return;
-    struct batch batch;
-    if (!sched_next(e->sched, clock_ns(), &batch)) {
-        if (e->events.idle) e->events.idle(e->ctx);
-        return;
+    while (!e->measuring) {
+        struct batch batch;
+        uint64_t now_ns = clock_ns(), wait_ns = sched_wait_ns(e->sched, now_ns);
+        if (wait_ns == SCHED_NEVER) return;
+        if (wait_ns >= TIMER_NS) {
+            start_timer(e, wait_ns / TIMER_NS);
+            return;
+        }
+        if (!sched_next(e->sched, now_ns, &batch)) {
+            if (e->n_under_way == 0 && e->events.idle) e->events.idle(e->ctx);
+            return;
+        }
+        send_step(e, &batch);
     }
-    e->step_in_flight = true;
-    e->step = (struct engine_step){
-        .sent_ns = clock_ns(), .n_seqs = batch.n_seqs, .n_tokens = batch.n_tokens};
-    if (cluster_send_step(e->cluster, &batch) != ERR_OK)
-        log_error("a step could not be sent: %s", error_message());
 }
 
 static void on_pump_timer(uv_timer_t *timer) {
     pump((struct engine *)timer->data);
 }
 
+static void start_timer(struct engine *e, uint64_t ms) {
+    CHECK(uv_timer_start(&e->pump_timer, on_pump_timer, ms, 0) == 0);
+}
+
 /* Asks for a pump in the next turn of the loop. */
 static void schedule_pump(struct engine *e) {
-    CHECK(uv_timer_start(&e->pump_timer, on_pump_timer, 0, 0) == 0);
+    start_timer(e, 0);
 }
 
 /* ---- what the cluster says ---- */
@@ -67,14 +83,16 @@ static void schedule_pump(struct engine *e) {
 static void on_ready(void *ctx) {
     struct engine *e = ctx;
     const struct cluster_info *info = cluster_info(e->cluster);
+    const struct options *o = e->options; // only `serve` bounds its queue
     const struct sched_limits limits = {
         .kv_blocks = info->kv_blocks,
         .ctx = info->ctx,
         .max_batch = info->max_batch,
         .max_step_tokens = info->max_step_tokens,
-        .chunk_tokens = e->options->chunk_tokens,
-        .max_queue_requests = QUEUE_MAX_REQUESTS,
-        .max_queue_tokens = QUEUE_MAX_TOKENS,
+        .chunk_tokens = o->chunk_tokens,
+        .max_queue_requests = o->queue_requests ? o->queue_requests : UINT32_MAX,
+        .max_queue_tokens = o->queue_tokens ? o->queue_tokens : UINT64_MAX,
+        .no_prefix_cache = o->prefix_cache == SWITCH_OFF,
         .epoch = info->epoch,
     };
     e->sched = sched_create(&limits, info->tokenizer);
@@ -92,13 +110,20 @@ static void end_requests(struct engine *e, err code, const char *message) {
     sched_flush(e->sched);
 }
 
+/* The oldest step is answered. */
+static void take_answered(struct engine *e) {
+    struct engine_step step = e->under_way[0];
+    step.received_ns = clock_ns();
+    e->n_under_way--;
+    for (uint32_t i = 0; i < e->n_under_way; i++) e->under_way[i] = e->under_way[i + 1];
+    if (e->events.step) e->events.step(e->ctx, &step);
+}
+
 static void on_result(void *ctx, const struct batch_result *result) {
     struct engine *e = ctx;
     if (e->state == ENGINE_FAILED) return;
-    e->step_in_flight = false;
-    e->step.received_ns = clock_ns();
-    if (e->events.step) e->events.step(e->ctx, &e->step);
-    if (sched_apply(e->sched, result, e->step.received_ns) == ERR_OK) {
+    if (e->n_under_way > 0) take_answered(e);
+    if (sched_apply(e->sched, result, clock_ns()) == ERR_OK) {
         pump(e);
         return;
     }
@@ -172,7 +197,10 @@ struct engine_counts engine_get_counts(const struct engine *e) {
                                   .waiting = c.waiting,
                                   .kv_blocks = c.kv_blocks,
                                   .kv_blocks_used = c.kv_blocks_used,
-                                  .cancelled = c.cancelled};
+                                  .cancelled = c.cancelled,
+                                  .preempted = c.preempted,
+                                  .prefix_cache_queries = c.prefix_queries,
+                                  .prefix_cache_hits = c.prefix_hits};
 }
 
 err engine_submit(struct engine *e, const int32_t *prompt, size_t n_prompt,
@@ -210,7 +238,7 @@ void engine_resume(struct engine *e, uint64_t id) {
 
 err engine_measure(struct engine *e, const struct measure_ask *ask) {
     if (e->state != ENGINE_READY) return FAIL(ERR_RANK_LOST, "the ranks are not ready to measure");
-    if (e->step_in_flight || e->measuring)
+    if (e->n_under_way > 0 || e->measuring)
         return FAIL(ERR_BUSY, "the ranks work on something else: measure when they are idle");
     TRY(cluster_measure(e->cluster, ask));
     e->measuring = true;

@@ -1,7 +1,7 @@
 /* engine.h: scheduler and cluster put together: the one engine behind run, eval, bench and serve.
  *
- * engine.c is the pump: when the link is free it asks the scheduler for the next batch and sends
- * it; a result goes to the scheduler, which feeds the sinks.  Loop thread. */
+ * engine.c is the pump: it asks the scheduler for the next batch when the scheduler wants to be
+ * asked, and sends it; a result goes to the scheduler, which feeds the sinks.  Loop thread. */
 // SPDX-License-Identifier: MIT
 #ifndef COORDINATOR_ENGINE_H
 #define COORDINATOR_ENGINE_H
@@ -18,6 +18,7 @@ struct engine;
 
 enum engine_state { ENGINE_STARTING, ENGINE_READY, ENGINE_DRAINING, ENGINE_FAILED, ENGINE_STOPPED };
 
+/* The ranks may have had another step before this one when it was sent. */
 struct engine_step {
     uint64_t sent_ns, received_ns;
     uint32_t n_seqs, n_tokens;
@@ -41,7 +42,10 @@ struct engine_events {
 struct engine_counts {
     uint32_t running, waiting; // requests
     uint32_t kv_blocks, kv_blocks_used;
-    uint64_t cancelled; // requests, since the start
+    /* since the start */
+    uint64_t cancelled;                               // requests
+    uint64_t preempted;                               // sequences
+    uint64_t prefix_cache_queries, prefix_cache_hits; // prompt tokens looked up, and found
 };
 
 MUST_USE err engine_start(struct engine **out, uv_loop_t *loop, const struct options *o,

@@ -28,9 +28,12 @@ struct sequence {
 
     int32_t *tokens; // [capacity] prompt, then completion
     uint32_t n_tokens, n_prompt, capacity;
-    uint32_t n_computed; // positions whose K and V are in the cache (or in the step under way)
+    uint32_t n_awaited;  // length of the log when the steps under way have answered, or less
+    uint32_t n_computed; // positions whose K and V are in the cache (or in a step under way)
     uint32_t *blocks;    // [n_blocks], room for the whole capacity
     uint32_t n_blocks;
+    uint32_t n_named; // full blocks at the beginning that have gone to the prefix cache
+    uint64_t name;    // of the last of these there, or the root
 
     uint32_t n_prompt_reported; // prompt entries already given to the sink
     float next_prompt_logprob;  // of the first token of the next chunk
@@ -41,11 +44,12 @@ struct sequence {
 
 struct request {
     uint64_t id;
+    uint64_t prefix_root;         // of its sequences' blocks in the prefix cache
     struct request_params params; // strings and arrays are the request's own
     struct request_sink sink;
     void *sink_ctx;
     uint32_t n_open; // choices that are not done
-    bool cancelled, abandoned, ended;
+    bool started, abandoned, ended;
     bool resumed;                // after params.pause_at
     struct request *next_ending; // list of requests whose `end` is due
     err end_error;
@@ -62,12 +66,22 @@ MUST_USE err request_create(struct request **out, const int32_t *prompt, uint32_
                             const struct tokenizer *t);
 void request_free(struct request *r);
 
+/* Tokens of the log, with the one that a step under way samples. */
+static inline uint32_t sequence_length(const struct sequence *s) {
+    return s->n_awaited > s->n_tokens ? s->n_awaited : s->n_tokens;
+}
+/* Positions that could be computed now: up to where the request pauses.  The last token of a full
+ * log needs no K and V, since nothing follows it. */
+static inline uint32_t sequence_n_due(const struct sequence *s) {
+    uint32_t length = sequence_length(s), end = length;
+    if (length > s->n_tokens && length == s->capacity) end--;
+    if (!s->request->resumed && s->request->params.pause_at < end)
+        end = s->request->params.pause_at;
+    return end > s->n_computed ? end - s->n_computed : 0;
+}
 /* Is the next thing this sequence needs a single token of decode? */
 static inline bool sequence_is_decoding(const struct sequence *s) {
-    return s->n_tokens > s->n_prompt && s->n_computed + 1 == s->n_tokens;
-}
-static inline uint32_t sequence_n_generated(const struct sequence *s) {
-    return s->n_tokens - s->n_prompt;
+    return sequence_length(s) > s->n_prompt && sequence_n_due(s) == 1;
 }
 void sequence_append(struct sequence *s, int32_t token);
 

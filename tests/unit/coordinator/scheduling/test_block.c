@@ -23,7 +23,7 @@ static void every_block_once(void **state) {
     }
     assert_false(block_acquire(&p, &id));
     assert_int_equal(p.used, 5);
-    block_release(&p, 3);
+    block_release(&p, 3, false);
     assert_true(block_acquire(&p, &id));
     assert_int_equal(id, 3);
     block_pool_deinit(&p);
@@ -36,10 +36,32 @@ static void shared_blocks_stay(void **state) {
     uint32_t id, other;
     assert_true(block_acquire(&p, &id));
     block_share(&p, id);
-    block_release(&p, id);
+    block_release(&p, id, false);
     assert_false(block_acquire(&p, &other));
-    block_release(&p, id);
+    block_release(&p, id, false);
     assert_true(block_acquire(&p, &other));
+    block_pool_deinit(&p);
+}
+
+/* What is worth keeping is lost last, and of that what was let go first. */
+static void kept_blocks_are_taken_last(void **state) {
+    (void)state;
+    struct block_pool p;
+    block_pool_init(&p, 5);
+    uint32_t id;
+    for (int i = 0; i < 4; i++) assert_true(block_acquire(&p, &id)); // 4 was never used
+    block_release(&p, 1, true);
+    block_release(&p, 0, true);
+    block_release(&p, 2, false);
+    block_release(&p, 3, true);
+    block_share(&p, 1); // found again, with its contents
+    assert_int_equal(p.used, 1);
+    const uint32_t order[] = {2, 4, 0, 3};
+    for (int i = 0; i < 4; i++) {
+        assert_true(block_acquire(&p, &id));
+        assert_int_equal(id, order[i]);
+    }
+    assert_false(block_acquire(&p, &id));
     block_pool_deinit(&p);
 }
 
@@ -55,6 +77,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_block_once),
         cmocka_unit_test(shared_blocks_stay),
+        cmocka_unit_test(kept_blocks_are_taken_last),
         cmocka_unit_test(counts_round_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

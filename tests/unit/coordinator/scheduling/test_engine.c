@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <string.h>
+#include <time.h>
 
 #include "common/mem.h"
 #include "coordinator/scheduling/engine.h"
@@ -20,8 +21,8 @@ struct cluster {
     struct cluster_events events;
     void *ctx;
     struct cluster_info info;
-    uint64_t step, seq_id; // of the step under way
-    uint32_t n_steps, n_stops, n_asked;
+    uint64_t steps[2], seq_id; // steps under way, all for one sequence
+    uint32_t n_under_way, n_steps, n_stops, n_asked;
     enum measure_what asked;
 };
 
@@ -49,16 +50,16 @@ const struct cluster_info *cluster_info(const struct cluster *c) {
 }
 
 err cluster_send_step(struct cluster *c, const struct batch *b) {
-    assert_int_equal(c->step, 0); // one at a time
+    assert_in_range(c->n_under_way, 0, 1); // at most two
     assert_int_equal(b->n_seqs, 1);
-    c->step = b->step;
+    c->steps[c->n_under_way++] = b->step;
     c->seq_id = b->seqs[0].seq_id;
     c->n_steps++;
     return ERR_OK;
 }
 
 err cluster_measure(struct cluster *c, const struct measure_ask *ask) {
-    assert_int_equal(c->step, 0);
+    assert_int_equal(c->n_under_way, 0);
     c->asked = ask->what;
     c->n_asked++;
     return ERR_OK;
@@ -167,15 +168,16 @@ static void make_ready(struct owner *o) {
     assert_int_equal(engine_get_state(o->engine), ENGINE_READY);
 }
 
-/* Rank 0's answer to the step under way. */
+/* Rank 0's answer to the oldest step under way. */
 static void answer(int32_t token) {
     struct cluster *c = the_cluster;
     const struct batch_output output = {0};
     const struct batch_seq_result seq = {
         .seq_id = c->seq_id, .n_outputs = 1, .outputs = &output, .token = token};
-    const struct batch_result r = {.epoch = 9, .step = c->step, .n_seqs = 1, .seqs = &seq};
-    assert_int_not_equal(c->step, 0);
-    c->step = 0;
+    const struct batch_result r = {.epoch = 9, .step = c->steps[0], .n_seqs = 1, .seqs = &seq};
+    assert_in_range(c->n_under_way, 1, 2);
+    c->steps[0] = c->steps[1];
+    c->n_under_way--;
     c->events.result(c->ctx, &r);
 }
 
@@ -190,13 +192,41 @@ static void a_request_runs_to_its_end(void **state) {
     assert_int_equal(submit(&o, &id), ERR_OK);
     assert_int_equal(the_cluster->n_steps, 0); // nothing happens inside submit
     uv_run(&o.loop, UV_RUN_NOWAIT);
-    assert_int_equal(the_cluster->n_steps, 1);
+    assert_int_equal(the_cluster->n_steps, 2); // the second waits for what the first one samples
     answer(400);
-    assert_int_equal(the_cluster->n_steps, 2); // the next step follows at once
     answer(401);
     assert_true(o.n_ended == 1 && o.end_error == ERR_OK && o.n_texts >= 1);
     assert_int_equal(the_cluster->n_steps, 2);
     assert_int_equal(engine_get_counts(o.engine).kv_blocks_used, 0);
+    engine_stop(o.engine);
+    the_cluster->events.stopped(the_cluster->ctx);
+    close_owner(&o);
+}
+
+/* When steps take long the next one is sent shortly before the present one ends. */
+static void a_step_is_sent_when_it_is_due(void **state) {
+    (void)state;
+    struct owner o;
+    uint64_t id;
+    const int32_t prompt[] = {300, 301};
+    struct request_params p;
+    open_owner(&o);
+    make_ready(&o);
+    request_params_init(&p);
+    p.max_tokens = 50;
+    p.ignore_eos = true;
+    assert_int_equal(engine_submit(o.engine, prompt, 2, &p, &sink, &o, &id), ERR_OK);
+    uv_run(&o.loop, UV_RUN_NOWAIT);
+    for (int i = 0; i < 8; i++) { // steps of 30 ms
+        nanosleep(&(struct timespec){.tv_nsec = 30000000}, NULL);
+        answer(400);
+        uv_update_time(&o.loop);
+        if (i == 0) continue; // a prompt, of which little is learned
+        assert_int_equal(the_cluster->n_under_way, 1);
+        while (the_cluster->n_under_way == 1) uv_run(&o.loop, UV_RUN_ONCE);
+    }
+    engine_cancel(o.engine, id);
+    uv_run(&o.loop, UV_RUN_NOWAIT);
     engine_stop(o.engine);
     the_cluster->events.stopped(the_cluster->ctx);
     close_owner(&o);
@@ -359,6 +389,7 @@ static int teardown(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_request_runs_to_its_end),
+        cmocka_unit_test(a_step_is_sent_when_it_is_due),
         cmocka_unit_test(lost_ranks_end_requests_first),
         cmocka_unit_test(nonsense_from_rank_0_ends_the_ranks),
         cmocka_unit_test(stopping_cancels),

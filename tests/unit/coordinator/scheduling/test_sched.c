@@ -184,7 +184,7 @@ static void chunks_batches_and_preemption_change_nothing(void **state) {
     const uint32_t chunks[] = {1, 7, 64};
     for (size_t k = 0; k < 3; k++) {
         struct world w;
-        open_world(&w, *state, 16, 8, chunks[k]); // 512 positions for 12 * about 130
+        open_world(&w, *state, 10, 8, chunks[k]); // 320 positions for 12 * about 130
         for (int32_t i = 0; i < 12; i++) submit(&w, 20 + 9 * (uint32_t)i, i, &p, &together[i]);
         while (step(&w)) {
         }
@@ -313,6 +313,77 @@ static void limits_are_refused(void **state) {
     close_world(&w);
 }
 
+/* 64 choices and 10,000 tokens may wait; whoever finds nobody waiting is always taken. */
+static void the_queue_is_bounded(void **state) {
+    struct request_params p;
+    request_params_init(&p);
+    struct client c[50];
+    int32_t prompt[255] = {0};
+    uint64_t id, n_taken;
+    struct world w;
+    open_world(&w, *state, 16, 2, 8);
+    p.n = 16;
+    for (size_t i = 0; i < 4; i++) submit(&w, 2, 1, &p, &c[i]);
+    p.n = 1;
+    assert_int_equal(sched_submit(w.sched, prompt, 2, &p, &sink, &c[4], 0, &id), ERR_BUSY);
+    assert_non_null(strstr(error_message(), "64 requests with 128 tokens"));
+    assert_true(step(&w)); // two have begun
+    submit(&w, 2, 1, &p, &c[4]);
+    submit(&w, 2, 1, &p, &c[5]);
+    assert_int_equal(sched_submit(w.sched, prompt, 2, &p, &sink, &c[6], 0, &id), ERR_BUSY);
+    sched_fail_all(w.sched, ERR_CANCELLED, "");
+    close_world(&w);
+    for (size_t i = 0; i < 6; i++) buf_deinit(&c[i].text);
+
+    open_world(&w, *state, 16, 2, 8);
+    memset(c, 0, sizeof c);
+    err e = ERR_OK;
+    for (n_taken = 0; e == ERR_OK; n_taken += e == ERR_OK)
+        e = sched_submit(w.sched, prompt, 255, &p, &sink, &c[n_taken], 0, &id);
+    assert_int_equal(e, ERR_BUSY);
+    assert_int_equal(n_taken, 10000 / 255);
+    sched_fail_all(w.sched, ERR_CANCELLED, "");
+    close_world(&w);
+
+    const struct sched_limits narrow = {.kv_blocks = 16,
+                                        .ctx = 256,
+                                        .max_batch = 2,
+                                        .max_step_tokens = 64,
+                                        .max_queue_requests = 1,
+                                        .max_queue_tokens = 1};
+    w = (struct world){.tokenizer = *state, .sched = sched_create(&narrow, *state)};
+    submit(&w, 255, 1, &p, &c[0]); // nobody waits
+    assert_int_equal(sched_submit(w.sched, prompt, 1, &p, &sink, &c[1], 0, &id), ERR_BUSY);
+    sched_fail_all(w.sched, ERR_CANCELLED, "");
+    close_world(&w);
+}
+
+/* A prompt begins when all of it fits beside those that run, with a block to spare for each. */
+static void nobody_begins_without_room(void **state) {
+    struct request_params p;
+    request_params_init(&p);
+    p.max_tokens = 100;
+    p.ignore_eos = true;
+    struct world w;
+    struct client first, second;
+    open_world(&w, *state, 8, 4, 64);
+    submit(&w, 100, 1, &p, &first); // 4 blocks, 7 in the end
+    submit(&w, 96, 2, &p, &second); // 4 blocks
+    for (int i = 0; i < 3; i++) step(&w);
+    assert_int_equal(sched_get_counts(w.sched).running, 1);
+    assert_int_equal(sched_get_counts(w.sched).waiting, 1);
+    while (!first.ended) step(&w);
+    step(&w);
+    assert_int_equal(sched_get_counts(w.sched).running, 1);
+    while (step(&w)) {
+    }
+    assert_int_equal(sched_get_counts(w.sched).preempted, 0);
+    assert_true(second.ended);
+    buf_deinit(&first.text);
+    buf_deinit(&second.text);
+    close_world(&w);
+}
+
 static void the_edge_of_the_context_is_length(void **state) {
     struct request_params p;
     request_params_init(&p);
@@ -347,6 +418,8 @@ int main(void) {
         cmocka_unit_test(pausing_changes_nothing),
         cmocka_unit_test(cancel_in_every_state),
         cmocka_unit_test(limits_are_refused),
+        cmocka_unit_test(the_queue_is_bounded),
+        cmocka_unit_test(nobody_begins_without_room),
         cmocka_unit_test(the_edge_of_the_context_is_length),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
