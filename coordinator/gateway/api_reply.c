@@ -230,20 +230,21 @@ static double per_second(double n, uint64_t ns) {
     return ns ? n / ((double)ns / 1e9) : 0;
 }
 
-/* `timings` as llama-server gives them. */
+/* `timings` as llama-server gives them: prompt_n was computed, cache_n found in the cache. */
 static void put_usage(struct buf *out, const struct request_usage *u) {
     double decoded = u->completion_tokens > 1 ? u->completion_tokens - 1.0 : 0;
+    uint32_t computed = u->prompt_tokens - u->cached_tokens;
     buf_printf(out,
                "\"usage\":{\"prompt_tokens\":%u,\"completion_tokens\":%u,\"total_tokens\":%u,"
                "\"prompt_tokens_details\":{\"cached_tokens\":%u}}",
                u->prompt_tokens, u->completion_tokens, u->prompt_tokens + u->completion_tokens,
                u->cached_tokens);
     buf_printf(out,
-               ",\"timings\":{\"queue_ms\":%.3f,\"prompt_n\":%u,\"prompt_ms\":%.3f,"
+               ",\"timings\":{\"queue_ms\":%.3f,\"cache_n\":%u,\"prompt_n\":%u,\"prompt_ms\":%.3f,"
                "\"prompt_per_second\":%.3f,\"predicted_n\":%u,\"predicted_ms\":%.3f,"
                "\"predicted_per_second\":%.3f}",
-               (double)u->queue_ns / 1e6, u->prompt_tokens, (double)u->prefill_ns / 1e6,
-               per_second(u->prompt_tokens, u->prefill_ns), u->completion_tokens,
+               (double)u->queue_ns / 1e6, u->cached_tokens, computed, (double)u->prefill_ns / 1e6,
+               per_second(computed, u->prefill_ns), u->completion_tokens,
                (double)u->decode_ns / 1e6, per_second(decoded, u->decode_ns));
 }
 

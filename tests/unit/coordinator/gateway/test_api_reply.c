@@ -93,7 +93,10 @@ static void a_whole_completion(void **state) {
     json_t *timings = json_object_get(root, "timings");
     assert_float_equal(json_number_value(json_object_get(timings, "queue_ms")), 1.5, 1e-6);
     assert_float_equal(json_number_value(json_object_get(timings, "prompt_ms")), 20, 1e-6);
-    assert_float_equal(json_number_value(json_object_get(timings, "prompt_per_second")), 500, 1e-6);
+    // three of the ten were found in the cache
+    assert_int_equal(json_integer_value(json_object_get(timings, "cache_n")), 3);
+    assert_int_equal(json_integer_value(json_object_get(timings, "prompt_n")), 7);
+    assert_float_equal(json_number_value(json_object_get(timings, "prompt_per_second")), 350, 1e-6);
     // four tokens after the first in 40 ms
     assert_float_equal(json_number_value(json_object_get(timings, "predicted_per_second")), 100,
                        1e-6);
