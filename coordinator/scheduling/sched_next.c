@@ -143,14 +143,15 @@ static void place(struct sched *s, struct flight *f, struct sequence *q, uint32_
 
 /* Prompt tokens that the step may have. */
 static uint32_t prompt_budget(const struct sched *s) {
-    uint32_t n_decoding = 0, n_prompts = s->waiting.count, depth = 0;
+    uint32_t free_places = s->limits.max_batch - s->n_running, n_decoding = 0, depth = 0;
+    uint32_t n_prompts = s->waiting.count < free_places ? s->waiting.count : free_places;
     for (uint32_t i = s->n_running; i-- > 0;) {
         const struct sequence *q = s->running[i];
         if (sequence_is_decoding(q)) {
             n_decoding++;
         } else if (sequence_n_due(q) > 0) {
             n_prompts++;
-            depth = q->n_computed; // in the end of the oldest
+            depth = q->n_computed; // of the oldest in the end
         }
     }
     uint32_t room = s->limits.max_step_tokens - n_decoding;
