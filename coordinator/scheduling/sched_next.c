@@ -54,15 +54,26 @@ static void note_start(struct sched *s, const struct sequence *q, uint64_t now_n
     s->counts.prefix_hits += q->n_computed;
 }
 
+/* One block for each sequence that runs and whose log can grow beyond the blocks it has. */
+static uint32_t spare_blocks(const struct sched *s) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->n_running; i++) {
+        const struct sequence *q = s->running[i];
+        uint32_t last = q->capacity > q->n_prompt ? q->capacity - 1 : q->capacity;
+        n += q->n_blocks < block_count_for(last);
+    }
+    return n;
+}
+
 /* A sequence is admitted when its whole log and one more token fit beside those that run, with a
- * block to spare for each of them: half a prompt in the cache helps nobody, and a sequence that
- * gives way at once has been computed in vain. */
+ * block to spare for each of them that can still grow: half a prompt in the cache helps nobody, and
+ * a sequence that gives way at once has been computed in vain. */
 static bool admit_one(struct sched *s, uint64_t now_ns) {
     struct sequence *q = s->waiting.first;
     if (!q || s->n_running == s->limits.max_batch) return false;
     struct shared found = sched__find_shared(s, q);
     uint32_t tokens = q->n_tokens < q->capacity ? q->n_tokens + 1 : q->n_tokens;
-    uint32_t need = block_count_for(tokens) - found.n_in_use + s->n_running;
+    uint32_t need = block_count_for(tokens) - found.n_in_use + spare_blocks(s);
     if (s->n_running > 0 && need > s->blocks.count - s->blocks.used) return false;
     queue_remove(&s->waiting, q);
     q->place = SEQUENCE_RUNNING;
