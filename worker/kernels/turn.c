@@ -14,6 +14,7 @@
 
 #define TILE_WORDS        4
 #define TILE_HALVES       8
+#define LINE_BYTES        64
 #define WRITE_AHEAD_BYTES 4096 // a CPU is slow to see by itself what is written next
 
 typedef uint32_t words __attribute__((vector_size(4 * TILE_WORDS)));
@@ -56,7 +57,8 @@ static inline void turn_tile_halves(uint8_t *dst, size_t dst_stride, const uint8
 }
 
 static inline void fetch_for_writing(const uint8_t *dst, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(dst + WRITE_AHEAD_BYTES + i, 1);
+    for (size_t i = 0; i < bytes; i += LINE_BYTES)
+        __builtin_prefetch(dst + WRITE_AHEAD_BYTES + i, 1);
 }
 
 /* Units [begin, count) one by one; `unit` is a constant. */
@@ -67,30 +69,34 @@ static inline void turn_each(uint8_t *dst, const uint8_t *src, size_t stride, si
             memcpy(dst + (u * lanes + lane) * unit, src + lane * stride + u * unit, unit);
 }
 
+/* Tiles of the same lanes follow each other as long as they share a cache line of the source: with
+ * rows a power of two apart few such lines stay in the cache. */
 static void turn_words(uint8_t *dst, const uint8_t *src, size_t stride, size_t lanes,
                        size_t count) {
-    const size_t tiles = lanes % TILE_WORDS ? 0 : count / TILE_WORDS, bytes = lanes * 4;
-    for (size_t i = 0; i < tiles; i++) {
-        uint8_t *to = dst + i * TILE_WORDS * bytes;
-        const uint8_t *from = src + i * sizeof(words);
-        fetch_for_writing(to, TILE_WORDS * bytes);
+    const size_t whole = lanes % TILE_WORDS ? 0 : count - count % TILE_WORDS, bytes = lanes * 4;
+    for (size_t begin = 0, end; begin < whole; begin = end) {
+        end = whole - begin < LINE_BYTES / 4 ? whole : begin + LINE_BYTES / 4;
+        fetch_for_writing(dst + begin * bytes, (end - begin) * bytes);
         for (size_t lane = 0; lane < lanes; lane += TILE_WORDS)
-            turn_tile_words(to + lane * 4, bytes, from + lane * stride, stride);
+            for (size_t u = begin; u < end; u += TILE_WORDS)
+                turn_tile_words(dst + u * bytes + lane * 4, bytes, src + lane * stride + u * 4,
+                                stride);
     }
-    turn_each(dst, src, stride, lanes, 4, tiles * TILE_WORDS, count);
+    turn_each(dst, src, stride, lanes, 4, whole, count);
 }
 
 static void turn_halves(uint8_t *dst, const uint8_t *src, size_t stride, size_t lanes,
                         size_t count) {
-    const size_t tiles = lanes % TILE_HALVES ? 0 : count / TILE_HALVES, bytes = lanes * 2;
-    for (size_t i = 0; i < tiles; i++) {
-        uint8_t *to = dst + i * TILE_HALVES * bytes;
-        const uint8_t *from = src + i * sizeof(halves);
-        fetch_for_writing(to, TILE_HALVES * bytes);
+    const size_t whole = lanes % TILE_HALVES ? 0 : count - count % TILE_HALVES, bytes = lanes * 2;
+    for (size_t begin = 0, end; begin < whole; begin = end) {
+        end = whole - begin < LINE_BYTES / 2 ? whole : begin + LINE_BYTES / 2;
+        fetch_for_writing(dst + begin * bytes, (end - begin) * bytes);
         for (size_t lane = 0; lane < lanes; lane += TILE_HALVES)
-            turn_tile_halves(to + lane * 2, bytes, from + lane * stride, stride);
+            for (size_t u = begin; u < end; u += TILE_HALVES)
+                turn_tile_halves(dst + u * bytes + lane * 2, bytes, src + lane * stride + u * 2,
+                                 stride);
     }
-    turn_each(dst, src, stride, lanes, 2, tiles * TILE_HALVES, count);
+    turn_each(dst, src, stride, lanes, 2, whole, count);
 }
 
 void turn_units(void *dst, const void *src, size_t stride, size_t lanes, size_t unit,
