@@ -5,7 +5,8 @@
  * count, length, offset and product is checked against overflow and against the file's length
  * before memory is taken for it: a file is hostile until checked.  An object can also be made from
  * header bytes that another rank sent, by a process that has no file.
- * Any thread; one object, one thread.  Everything here is Local. */
+ * Any thread; one object, one thread (several may read tensors at once).  Everything here is
+ * Local. */
 // SPDX-License-Identifier: MIT
 #ifndef COMMON_GGUF_H
 #define COMMON_GGUF_H
@@ -131,5 +132,7 @@ const struct gguf_tensor *gguf_tensor_find(const struct gguf *g, const char *nam
  * shorter, ERR_IO on a read error; both name the file.  Blocks. */
 MUST_USE err gguf_read(const struct gguf *g, const struct gguf_tensor *t, uint64_t offset,
                        void *dst, size_t n);
+/* Asks the system to have these bytes ready when they are read.  A hint; does not wait. */
+void gguf_read_soon(const struct gguf *g, const struct gguf_tensor *t, uint64_t offset, size_t n);
 
 #endif

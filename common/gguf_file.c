@@ -77,6 +77,11 @@ err gguf_read(const struct gguf *g, const struct gguf_tensor *t, uint64_t offset
     return read_exact(&g->parts[t->part], t->offset + offset, dst, n);
 }
 
+void gguf_read_soon(const struct gguf *g, const struct gguf_tensor *t, uint64_t offset, size_t n) {
+    (void)posix_fadvise(g->parts[t->part].fd, (off_t)(t->offset + offset), (off_t)n,
+                        POSIX_FADV_WILLNEED);
+}
+
 /* O_NONBLOCK: opening a pipe must not wait for somebody who writes into it. */
 static err open_part(const struct gguf *g, size_t i, struct gguf__part *part) {
     struct stat st;

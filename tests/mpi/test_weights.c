@@ -2,6 +2,7 @@
 /* test_weights.c: what the ranks hold after loading, row by row against the file; who read how
  * much; and what happens when the file cannot be read. */
 
+#include <omp.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -159,11 +160,13 @@ int main(int argc, char **argv) {
     struct comm *c;
     if (comm_init(&c, &argc, &argv) != ERR_OK) return 1;
     uint64_t all_but_last = ((uint64_t)1 << (comm_size(c) - 1)) - 1;
+    omp_set_num_threads(3);
     /* Many chunks: an embedding of 10 MB. */
     check(c,
           &(struct fixture_options){
               .arch = "qwen2", .heads = 8, .kv_heads = 2, .vocab = 20000, .type = "F16", .seed = 1},
           &(struct rig_options){.ffn_unit = 1});
+    omp_set_num_threads(1);
     /* Heads of 64 in blocks of 256: neighbours share blocks, whole ranges or one end of them. */
     check(c,
           &(struct fixture_options){
@@ -173,6 +176,7 @@ int main(int argc, char **argv) {
           &(struct fixture_options){
               .heads = 8, .type = "Q4_0", .rope_freqs = true, .parts = 3, .seed = 3},
           &(struct rig_options){.ffn_unit = 32, .skewed = true, .no_readers = 2});
+    omp_set_num_threads(2);
     check_shrunk(c);
     check_nobody_reads(c);
     comm_finalize(c);

@@ -53,10 +53,13 @@ void comm_allgather(struct comm *c, const void *send, void *recv, size_t bytes);
  * Collective. */
 void comm_gatherv(struct comm *c, const void *send, size_t send_bytes, void *recv,
                   const size_t *bytes, const size_t *offset, int root);
-/* All the sends and receives at once; between two ranks they match in order.  A piece to oneself is
- * copied.  Pieces of 0 bytes are skipped on both sides.  Collective in effect. */
-void comm_exchange(struct comm *c, const struct comm_piece *sends, size_t n_sends,
-                   const struct comm_piece *recvs, size_t n_recvs);
+/* All the sends and receives at once; between two ranks they match in order.  No piece is from a
+ * rank to itself; pieces of 0 bytes are skipped on both sides.  Between start and finish the data
+ * belongs to the exchange, and nothing else here but what is Local may be called.  Collective in
+ * effect. */
+void comm_exchange_start(struct comm *c, const struct comm_piece *sends, size_t n_sends,
+                         const struct comm_piece *recvs, size_t n_recvs);
+void comm_exchange_finish(struct comm *c);
 /* After this every rank has the same answer: the error of the lowest failing rank with its sentence
  * (prefixed "rank R on HOST: "), or ERR_OK.  *rank (may be NULL) says who failed.  Collective. */
 MUST_USE err comm_agree(struct comm *c, err mine, int *rank);

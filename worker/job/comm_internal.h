@@ -32,7 +32,7 @@ struct comm {
     MPI_Comm hosts_world;           // the lowest ranks of the hosts; MPI_COMM_NULL elsewhere
     int32_t *codes;                 // [size] scratch of comm_agree
     uint8_t *head;                  // scratch of comm_bcast_buf
-    MPI_Request *requests;          // [request_capacity] scratch of comm_exchange and comm_gatherv
+    MPI_Request *requests; // [request_capacity] of an exchange under way, or of comm_gatherv
     int n_requests, request_capacity;
     char library[64];
     char transport[96];

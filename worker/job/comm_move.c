@@ -238,35 +238,17 @@ void comm_gatherv(struct comm *c, const void *send, size_t send_bytes, void *rec
     c->wait_ns += clock_ns() - begin_ns;
 }
 
-/* The next piece from or to this rank itself that is not empty. */
-static const struct comm_piece *next_own(const struct comm *c, const struct comm_piece *pieces,
-                                         size_t n, size_t *at) {
-    while (*at < n) {
-        const struct comm_piece *p = &pieces[(*at)++];
-        if (p->peer == c->rank && p->bytes) return p;
-    }
-    return NULL;
+void comm_exchange_start(struct comm *c, const struct comm_piece *sends, size_t n_sends,
+                         const struct comm_piece *recvs, size_t n_recvs) {
+    CHECK(c->n_requests == 0);
+    for (size_t i = 0; i < n_recvs; i++)
+        post_recv(c, recvs[i].data, recvs[i].bytes, recvs[i].peer, TAG_EXCHANGE);
+    for (size_t i = 0; i < n_sends; i++)
+        post_send(c, sends[i].data, sends[i].bytes, sends[i].peer, TAG_EXCHANGE);
 }
 
-void comm_exchange(struct comm *c, const struct comm_piece *sends, size_t n_sends,
-                   const struct comm_piece *recvs, size_t n_recvs) {
+void comm_exchange_finish(struct comm *c) {
     uint64_t begin_ns = clock_ns();
-    for (size_t i = 0; i < n_recvs; i++) {
-        const struct comm_piece *p = &recvs[i];
-        if (p->peer != c->rank) post_recv(c, p->data, p->bytes, p->peer, TAG_EXCHANGE);
-    }
-    for (size_t i = 0; i < n_sends; i++) {
-        const struct comm_piece *p = &sends[i];
-        if (p->peer != c->rank) post_send(c, p->data, p->bytes, p->peer, TAG_EXCHANGE);
-    }
-    size_t s = 0, r = 0;
-    const struct comm_piece *from;
-    while ((from = next_own(c, sends, n_sends, &s)) != NULL) {
-        const struct comm_piece *to = next_own(c, recvs, n_recvs, &r);
-        CHECK(to && to->bytes == from->bytes);
-        memcpy(to->data, from->data, from->bytes);
-    }
-    CHECK(next_own(c, recvs, n_recvs, &r) == NULL);
     wait_posted(c);
     c->wait_ns += clock_ns() - begin_ns;
 }

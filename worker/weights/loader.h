@@ -1,14 +1,14 @@
-/* loader.h: moves the model from the files to the ranks that own it.
+/* loader.h: moves the model from the files to the ranks that own it, as schedule.h says.
  *
- * The tensors are cut into chunks of whole rows.  Every rank that can open the file reads one
- * contiguous stretch of the chunk list, front to back; a round takes one chunk of every reader:
+ * A round on one rank, with its team of threads:
  *
- *   reader:  pread chunk ─ cut it by owner ─┐
- *                                           ├─ comm_exchange ─ comm_agree ─ owner: pack_row …
- *   reader:  pread chunk ─ cut it by owner ─┘
+ *   shared chunks:  pread ─┬─ cut for the others ─► exchange over MPI ─► agree ─► pack what arrived
+ *                          └─ pack my own columns         ║
+ *   kept chunks:    pread a few hundred KB ─► pack, in each thread the rows that it will use
  *
- * The schedule follows from the model, the plan and the set of readers, so nobody asks anybody what
- * comes next, and staging memory is bounded by the chunk size.  Main thread; the team packs. */
+ * So a kept byte passes through a thread's own cache once, and staging memory is bounded by what a
+ * round may share.  Storage that is slower than memory is asked for the next round in advance.
+ * Main thread; the team reads and packs. */
 // SPDX-License-Identifier: MIT
 #ifndef WORKER_LOADER_H
 #define WORKER_LOADER_H

@@ -2,20 +2,16 @@
 /* weights.c: one rank's memory for its slices of the model.
  *
  * Main thread of a rank.  Everything lies in one mapping of huge pages whose size is known before
- * (weights_packed_bytes); matrices follow each other in the order of the file.  Before the first
- * byte arrives every page is touched by the thread that will multiply with it, so that on a machine
- * with several memory nodes it lies on that thread's own. */
+ * (weights_packed_bytes); matrices follow each other in the order of the file.  The loader touches
+ * each page first from the thread that will multiply with it. */
 
 #include "worker/weights/weights.h"
-
-#include <omp.h>
 
 #include "common/mem.h"
 #include "worker/weights/loader.h"
 #include "worker/weights/shard.h"
 
 #define PART_ALIGN ((size_t)64)
-#define PAGE_BYTES ((size_t)4096)
 
 static size_t aligned(size_t bytes) {
     return (bytes + PART_ALIGN - 1) & ~(PART_ALIGN - 1);
@@ -69,20 +65,6 @@ static void place_parts(struct weights *w, struct loader_target *targets,
     }
 }
 
-/* Every thread writes one byte of each page of the rows it will use. */
-static void touch_matrix(const struct matrix *m) {
-    if (m->packed_bytes == 0) return;
-#pragma omp parallel
-    {
-        size_t threads = (size_t)omp_get_num_threads(), thread = (size_t)omp_get_thread_num();
-        struct shard_rows mine = shard_thread_rows(m->rows, m->kernel->panel_rows, threads, thread);
-        size_t row_bytes = m->packed_bytes / m->rows;
-        volatile uint8_t *bytes = m->packed;
-        for (size_t i = mine.begin * row_bytes; i < mine.end * row_bytes; i += PAGE_BYTES)
-            bytes[i] = 0;
-    }
-}
-
 static err create(struct weights **out, struct loader_target **targets, struct comm *c,
                   const struct model *m, const struct plan *p, const struct kernels *k,
                   const struct shard_part *parts, size_t n) {
@@ -98,8 +80,6 @@ static err create(struct weights **out, struct loader_target **targets, struct c
     TRY(mem_map(&w->memory, bytes));
     w->memory_bytes = bytes;
     place_parts(w, *targets, parts, n, k);
-    for (size_t i = 0; i < n; i++)
-        if (!parts[i].is_vector) touch_matrix((*targets)[i].matrix);
     if (m->output == m->token_embd) w->output = w->token_embd;
     return ERR_OK;
 }
