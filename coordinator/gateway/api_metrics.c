@@ -15,18 +15,24 @@
 
 /* ---- the engine ---- */
 
-static void put_gauge(struct buf *out, const char *name, const char *help, double value) {
-    exposition_begin(out, name, "gauge", help);
-    exposition_put_real(out, name, "", NULL, 0, value);
-}
-
 static void put_engine(struct buf *out, const struct engine *e) {
     struct engine_counts c = engine_get_counts(e);
-    put_gauge(out, "lockstep:num_requests_running", "Sequences that are worked on.", c.running);
-    put_gauge(out, "lockstep:num_requests_waiting", "Sequences that wait for their turn.",
-              c.waiting);
-    put_gauge(out, "lockstep:kv_cache_usage_perc", "Part of the KV blocks in use, 0 to 1.",
-              c.kv_blocks ? (double)c.kv_blocks_used / c.kv_blocks : 0);
+    exposition_put_gauge(out, "lockstep:num_requests_running", "Sequences that are worked on.",
+                         c.running);
+    exposition_put_gauge(out, "lockstep:num_requests_waiting",
+                         "Sequences that wait for their turn.", c.waiting);
+    exposition_put_gauge(out, "lockstep:kv_cache_usage_perc",
+                         "Part of the KV blocks in use, 0 to 1.",
+                         c.kv_blocks ? (double)c.kv_blocks_used / c.kv_blocks : 0);
+    exposition_put_counter(out, "lockstep:prefix_cache_queries_total",
+                           "Tokens of prompts that were looked up in the prefix cache.",
+                           c.prefix_cache_queries);
+    exposition_put_counter(out, "lockstep:prefix_cache_hits_total",
+                           "Tokens of prompts that were found in the prefix cache.",
+                           c.prefix_cache_hits);
+    exposition_put_counter(out, "lockstep:num_preemptions_total",
+                           "Times that a sequence gave up its KV blocks to an older one.",
+                           c.preempted);
 }
 
 /* ---- the ranks ---- */
@@ -96,8 +102,8 @@ static void put_rank_metric(struct buf *out, const struct rank_metric *m,
 }
 
 static void put_ranks(struct buf *out, const struct cluster_info *info) {
-    put_gauge(out, "lockstep:epoch", "Grows each time the ranks are started again.",
-              (double)info->epoch);
+    exposition_put_gauge(out, "lockstep:epoch", "Grows each time the ranks are started again.",
+                         (double)info->epoch);
     for (size_t i = 0; i < COUNT_OF(rank_metrics); i++)
         put_rank_metric(out, &rank_metrics[i], info);
 }

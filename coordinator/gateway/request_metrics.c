@@ -41,11 +41,6 @@ void request_metrics_complete(struct request_metrics *m, uint64_t queue_ns, uint
     histogram_observe(&m->whole, whole_ns, 1);
 }
 
-static void put_counter(struct buf *out, const char *name, const char *help, uint64_t value) {
-    exposition_begin(out, name, "counter", help);
-    exposition_put_count(out, name, "", NULL, 0, value);
-}
-
 static void put_finished(const struct request_metrics *m, struct buf *out) {
     static const char name[] = "lockstep:request_success_total";
     static const char *const reasons[] = {[FINISH_STOP] = "stop",
@@ -60,10 +55,10 @@ static void put_finished(const struct request_metrics *m, struct buf *out) {
 }
 
 void request_metrics_put(const struct request_metrics *m, struct buf *out) {
-    put_counter(out, "lockstep:prompt_tokens_total",
-                "Tokens of prompts, computed or found in the cache.", m->prompt_tokens);
-    put_counter(out, "lockstep:generation_tokens_total", "Tokens that were generated.",
-                m->generated_tokens);
+    exposition_put_counter(out, "lockstep:prompt_tokens_total",
+                           "Tokens of prompts, computed or found in the cache.", m->prompt_tokens);
+    exposition_put_counter(out, "lockstep:generation_tokens_total", "Tokens that were generated.",
+                           m->generated_tokens);
     put_finished(m, out);
     exposition_put_histogram(out, "lockstep:time_to_first_token_seconds",
                              "From a request to its first token.", &m->first_token);

@@ -46,6 +46,16 @@ void exposition_put_real(struct buf *out, const char *name, const char *suffix,
     buf_printf(out, " %.12g\n", value);
 }
 
+void exposition_put_gauge(struct buf *out, const char *name, const char *help, double value) {
+    exposition_begin(out, name, "gauge", help);
+    exposition_put_real(out, name, "", NULL, 0, value);
+}
+
+void exposition_put_counter(struct buf *out, const char *name, const char *help, uint64_t value) {
+    exposition_begin(out, name, "counter", help);
+    exposition_put_count(out, name, "", NULL, 0, value);
+}
+
 void exposition_put_histogram(struct buf *out, const char *name, const char *help,
                               const struct histogram *h) {
     exposition_begin(out, name, "histogram", help);

@@ -29,6 +29,9 @@ void exposition_put_count(struct buf *out, const char *name, const char *suffix,
                           const struct exposition_label *labels, size_t n_labels, uint64_t value);
 void exposition_put_real(struct buf *out, const char *name, const char *suffix,
                          const struct exposition_label *labels, size_t n_labels, double value);
+/* Whole metrics of one sample, without labels. */
+void exposition_put_gauge(struct buf *out, const char *name, const char *help, double value);
+void exposition_put_counter(struct buf *out, const char *name, const char *help, uint64_t value);
 /* A whole metric, in seconds. */
 void exposition_put_histogram(struct buf *out, const char *name, const char *help,
                               const struct histogram *h);

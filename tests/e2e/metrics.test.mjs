@@ -66,7 +66,8 @@ function value(metrics, name, labels = {}) {
 }
 // ../shared/API.md's table of names.
 const names = {gauge: ['num_requests_running', 'num_requests_waiting', 'kv_cache_usage_perc', 'weights_bytes', 'kv_bytes', 'rank_up', 'epoch'],
-    counter: ['prompt_tokens_total', 'generation_tokens_total', 'request_success_total', 'allreduce_bytes_total'],
+    counter: ['prompt_tokens_total', 'generation_tokens_total', 'request_success_total', 'allreduce_bytes_total',
+        'prefix_cache_queries_total', 'prefix_cache_hits_total', 'num_preemptions_total'],
     summary: ['step_compute_seconds', 'step_wait_seconds', 'step_wire_seconds'],
     histogram: ['time_to_first_token_seconds', 'inter_token_latency_seconds', 'e2e_request_latency_seconds', 'request_queue_time_seconds']};
 
@@ -104,17 +105,30 @@ await cases({
         check(moved('time_to_first_token_seconds_sum') > 0 && moved('inter_token_latency_seconds_sum') > 0, 'and summed up');
     },
 
+    async 'what the prefix cache saves'() {
+        const prompt = 'It was the best of times, it was the worst of times. '.repeat(8);
+        const before = await scrape(server);
+        const {usage} = await complete({prompt, max_tokens: 1});
+        const {usage: again} = await complete({prompt, max_tokens: 1});
+        const after = await scrape(server);
+        const moved = name => value(after, name) - value(before, name);
+        check(again.prompt_tokens_details.cached_tokens > usage.prompt_tokens / 2, JSON.stringify(again));
+        equal(moved('prefix_cache_hits_total'), usage.prompt_tokens_details.cached_tokens + again.prompt_tokens_details.cached_tokens, 'hits');
+        equal(moved('prefix_cache_queries_total'), 2 * usage.prompt_tokens, 'queries');
+        equal(moved('prompt_tokens_total'), 2 * usage.prompt_tokens, 'prompt tokens count all the same');
+    },
+
     // Ranks say what their steps cost with their heartbeats, two a second.
     async 'what steps cost each rank'() {
         const ranks = ['0', '1'];
         const before = await scrape(server);
         await complete({max_tokens: 30});
         const moved = (m, name, rank) => value(m, name, {rank}) - value(before, name, {rank});
-        const after = await until('both ranks have said so', async () => {
+        const after = await until('both ranks have said the same', async () => {
             const m = await scrape(server);
-            return ranks.every(rank => moved(m, 'step_compute_seconds_count', rank) >= 30) && m;
+            const [one, other] = ranks.map(rank => moved(m, 'step_wait_seconds_count', rank));
+            return one >= 30 && one === other && m;
         });
-        equal(...ranks.map(rank => value(after, 'step_wait_seconds_count', {rank})), 'steps of both ranks');
         for (const rank of ranks) {
             check(moved(after, 'step_compute_seconds_sum', rank) > 0 && moved(after, 'step_compute_seconds_sum', rank) < 60, 'computing');
             for (const part of ['wait', 'wire']) check(moved(after, `step_${part}_seconds_sum`, rank) >= 0, part);

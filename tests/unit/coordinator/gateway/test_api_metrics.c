@@ -59,20 +59,33 @@ static void an_idle_server(void **state) {
     (void)state;
     struct world w;
     open_world(&w);
-    w.engine.counts =
-        (struct engine_counts){.running = 2, .waiting = 5, .kv_blocks = 8, .kv_blocks_used = 2};
-    expect_lines(
-        &w, (const char *const[]){
-                "num_requests_running 2", "num_requests_waiting 5", "kv_cache_usage_perc 0.25",
-                "prompt_tokens_total 0", "generation_tokens_total 0",
-                "time_to_first_token_seconds_count 0", "epoch 3",
-                "rank_up{rank=\"0\",host=\"one\"} 1", "rank_up{rank=\"1\",host=\"two\"} 0",
-                "weights_bytes{rank=\"1\",host=\"two\"} 7", "kv_bytes{rank=\"1\",host=\"two\"} 8",
-                "allreduce_bytes_total{rank=\"1\",host=\"two\"} 99",
-                "step_compute_seconds_sum{rank=\"1\",host=\"two\"} 2.5",
-                "step_compute_seconds_count{rank=\"1\",host=\"two\"} 4",
-                "step_wait_seconds_sum{rank=\"1\",host=\"two\"} 0.001",
-                "step_wire_seconds_sum{rank=\"1\",host=\"two\"} 3e-09", NULL});
+    w.engine.counts = (struct engine_counts){.running = 2,
+                                             .waiting = 5,
+                                             .kv_blocks = 8,
+                                             .kv_blocks_used = 2,
+                                             .prefix_cache_queries = 90,
+                                             .prefix_cache_hits = 60,
+                                             .preempted = 3};
+    expect_lines(&w, (const char *const[]){"num_requests_running 2",
+                                           "num_requests_waiting 5",
+                                           "kv_cache_usage_perc 0.25",
+                                           "prefix_cache_queries_total 90",
+                                           "prefix_cache_hits_total 60",
+                                           "num_preemptions_total 3",
+                                           "prompt_tokens_total 0",
+                                           "generation_tokens_total 0",
+                                           "time_to_first_token_seconds_count 0",
+                                           "epoch 3",
+                                           "rank_up{rank=\"0\",host=\"one\"} 1",
+                                           "rank_up{rank=\"1\",host=\"two\"} 0",
+                                           "weights_bytes{rank=\"1\",host=\"two\"} 7",
+                                           "kv_bytes{rank=\"1\",host=\"two\"} 8",
+                                           "allreduce_bytes_total{rank=\"1\",host=\"two\"} 99",
+                                           "step_compute_seconds_sum{rank=\"1\",host=\"two\"} 2.5",
+                                           "step_compute_seconds_count{rank=\"1\",host=\"two\"} 4",
+                                           "step_wait_seconds_sum{rank=\"1\",host=\"two\"} 0.001",
+                                           "step_wire_seconds_sum{rank=\"1\",host=\"two\"} 3e-09",
+                                           NULL});
     close_world(&w);
 }
 

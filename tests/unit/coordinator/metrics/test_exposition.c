@@ -13,13 +13,16 @@ static void counts_and_reals(void **state) {
     (void)state;
     struct buf out;
     buf_init(&out, 0);
-    exposition_begin(&out, "a:b_total", "counter", "What it is.");
-    exposition_put_count(&out, "a:b_total", "", NULL, 0, UINT64_MAX);
+    exposition_put_counter(&out, "a:b_total", "What it is.", UINT64_MAX);
+    exposition_put_gauge(&out, "a:g", "Another.", 0.5);
     exposition_put_real(&out, "a:c", "_sum", NULL, 0, 0.25);
     exposition_put_real(&out, "a:c", "", NULL, 0, 1e300);
     assert_string_equal(out.data, "# HELP a:b_total What it is.\n"
                                   "# TYPE a:b_total counter\n"
                                   "a:b_total 18446744073709551615\n"
+                                  "# HELP a:g Another.\n"
+                                  "# TYPE a:g gauge\n"
+                                  "a:g 0.5\n"
                                   "a:c_sum 0.25\n"
                                   "a:c 1e+300\n");
     buf_deinit(&out);
