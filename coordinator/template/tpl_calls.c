@@ -153,21 +153,27 @@ err tpl_call(struct run *r, const struct value *function, const struct args *a, 
     return ERR_OK;
 }
 
+/* object.name before brackets: a method also where the object holds a member of that name that is
+ * no function, as tool schemas hold "items". */
+static err find_method(struct run *r, const struct value *object, struct text name,
+                       struct value *out) {
+    struct value key = tpl_string(name);
+    TRY(tpl_member(r, object, &key, out));
+    if (out->kind != VALUE_FUNCTION) TRY(tpl_methods_get(r, object, name, out));
+    if (out->kind != VALUE_FUNCTION) TRY(tpl_methods_get_hidden(r, object, name, out));
+    if (out->kind != VALUE_FUNCTION)
+        return TRY_FAIL("%s has no method %.*s", tpl_kind_name(object), TEXT_SHOWN(name));
+    return ERR_OK;
+}
+
 err tpl_call_node(struct run *r, const struct node *n, struct scope *s, struct value *out) {
     struct args args;
     struct value function, object;
     TRY(tpl_args_read(r, &n->args, s, &args));
-    bool method = n->a->kind == NODE_ATTRIBUTE && !n->a->b;
-    if (method) {
-        struct value key = tpl_string(n->a->text);
+    if (n->a->kind == NODE_ATTRIBUTE && !n->a->b) {
         TRY(tpl_eval(r, n->a->a, s, &object));
         r->line = n->line;
-        TRY(tpl_member(r, &object, &key, &function));
-        if (function.kind == VALUE_UNDEFINED)
-            TRY(tpl_methods_get_hidden(r, &object, n->a->text, &function));
-        if (function.kind != VALUE_FUNCTION)
-            return TRY_FAIL("%s has no method %.*s", tpl_kind_name(&object),
-                            TEXT_SHOWN(n->a->text));
+        TRY(find_method(r, &object, n->a->text, &function));
     } else {
         TRY(tpl_eval(r, n->a, s, &function));
         if (function.kind == VALUE_UNDEFINED && n->a->kind == NODE_NAME)

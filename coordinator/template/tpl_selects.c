@@ -6,6 +6,15 @@
 #include "coordinator/template/tpl_parser.h"
 #include "coordinator/template/tpl_tests.h"
 
+/* The items of self; none has none, as in Jinja: `tools|selectattr(…)` where there are no tools. */
+static err items_of(struct run *r, const char *name, const struct value *self, struct value *out) {
+    struct list *empty;
+    if (self->kind != VALUE_NONE) return tpl_builtins_items(r, name, self, out);
+    TRY(tpl_list_create(r, 0, &empty));
+    *out = tpl_list(empty);
+    return ERR_OK;
+}
+
 /* The arguments behind the first `n`, for the filter or test that the n-th one names. */
 static struct args rest(const struct args *a, uint32_t n) {
     struct args inner = *a;
@@ -34,7 +43,7 @@ err tpl_selects_map(struct run *r, const struct value *self, const struct args *
     struct list *mapped;
     struct text attribute = {0};
     TRY(tpl_builtins_text(r, a, UINT32_MAX, "attribute", &attribute));
-    TRY(tpl_builtins_items(r, "map", self, &items));
+    TRY(items_of(r, "map", self, &items));
     TRY(tpl_list_create(r, items.list->count, &mapped));
     *out = tpl_list(mapped);
     if (attribute.bytes)
@@ -66,7 +75,7 @@ static err select(struct run *r, const struct value *self, const struct args *a,
     struct value items;
     struct list *kept;
     uint32_t count = 0;
-    TRY(tpl_builtins_items(r, keep ? "select" : "reject", self, &items));
+    TRY(items_of(r, keep ? "select" : "reject", self, &items));
     TRY(tpl_list_create(r, items.list->count, &kept));
     for (uint32_t i = 0; i < items.list->count; i++) {
         bool yes;
@@ -92,15 +101,16 @@ err tpl_selects_reject(struct run *r, const struct value *self, const struct arg
 static err select_attribute(struct run *r, const struct value *self, const struct args *a,
                             bool keep, struct value *out) {
     const char *name = keep ? "selectattr" : "rejectattr";
+    struct value items;
     struct list *kept;
     uint32_t count = 0;
-    if (!tpl_is_list(self)) return tpl_builtins_refuse(name, self);
+    TRY(items_of(r, name, self, &items));
     if (a->count == 0 || a->items[0].kind != VALUE_STRING)
         return TRY_FAIL("%s needs an attribute's name", name);
     struct text attribute = tpl_text(&a->items[0]);
-    TRY(tpl_list_create(r, self->list->count, &kept));
-    for (uint32_t i = 0; i < self->list->count; i++) {
-        const struct value *item = &self->list->items[i];
+    TRY(tpl_list_create(r, items.list->count, &kept));
+    for (uint32_t i = 0; i < items.list->count; i++) {
+        const struct value *item = &items.list->items[i];
         bool yes = false;
         if (!tpl_is_dict(item))
             return TRY_FAIL("%s needs a list of objects, an item is %s", name, tpl_kind_name(item));

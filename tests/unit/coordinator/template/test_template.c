@@ -90,6 +90,9 @@ static void jinja_beyond_the_reference(void **state) {
         {"{{ ','.join(['a', 'b']) }} {{ 'unhappy'.removeprefix('un') }} {{ '7'.zfill(3) }} "
          "{{ '-7'.zfill(4) }} {{ '42'.isdigit() }} {{ 'a1'.isalnum() }} {{ 'AB'.isupper() }}",
          "a,b happy 007 -007 true true true"},
+        {"{% for k, v in {'items': 5}.items() %}{{ k }}{{ v }}{% endfor %} "
+         "{{ none|selectattr('x')|list|length }}",
+         "items5 0"},
         {"{% set x | upper | trim %} abc {% endset %}[{{ x }}]", "[ABC]"},
         {"a\n  {%+ if true %}b\n{% endif +%}\nc", "a\n  b\n\nc"},
         {"{{ '\\d+' }} {{ 'a' 'b' }}", "\\d+ ab"},
