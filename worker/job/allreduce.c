@@ -200,7 +200,8 @@ void allreduce_set_way(struct allreduce *a, enum allreduce_way way) {
     a->way = way;
 }
 
-/* As measured (README.md): the first row that fits and is possible. */
+/* The first row that fits and is possible.  The rows for one host were measured; those between
+ * hosts follow from the number of trips and bytes, and wait for a network to be measured on. */
 static const struct {
     size_t max_members; // ranks on one host, hosts otherwise
     size_t max_floats;
