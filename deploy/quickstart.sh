@@ -33,7 +33,7 @@ stop() {
 trap stop EXIT
 trap 'exit 130' INT TERM
 
-build/bin/lockstep serve -n 2 --port 0 --port-file "$scratch/port" >"$scratch/out" &
+build/bin/lockstep serve --access-log off -n 2 --port 0 --port-file "$scratch/port" >"$scratch/out" &
 server=$!
 for _ in $(seq 600); do
     [ -s "$scratch/port" ] && curl -sf "http://127.0.0.1:$(cat "$scratch/port")/ready" >/dev/null && break
