@@ -25,22 +25,24 @@ for (const type of types) {
     console.log(`${type}: the same for chunks of 1, 7 and 64 tokens, with 1 and 2 threads`);
 }
 
-// Decoded alone or in a batch of 8: full-precision log-probabilities of the API must be equal.
+// Decoded alone or in a batch of 8, 32 or 64: full-precision log-probabilities of the API must be equal.
 for (const type of types) {
-    const server = await serve(['--model', model(type), '-n', '2']);
+    const server = await serve(['--model', model(type), '-n', '2', '--max-batch', '64']);
     const ask = async seed => {
-        const r = await post(server, '/v1/completions', {prompt: prompt.slice(seed * 3, 60 + seed * 20), max_tokens: 40, temperature: 0.8,
+        const r = await post(server, '/v1/completions', {prompt: prompt.slice(seed * 3, 60 + seed * 4), max_tokens: 40, temperature: 0.8,
             seed, logprobs: 5, ignore_eos: true});
         const body = await r.json();
         check(r.status === 200, JSON.stringify(body));
         return body.choices[0];
     };
     const alone = [];
-    for (let seed = 0; seed < 8; seed++) alone.push(await ask(seed));
-    const together = await Promise.all(alone.map((_, seed) => ask(seed)));
-    for (let seed = 0; seed < 8; seed++) equal(together[seed], alone[seed], `${type}: request ${seed} in a batch of 8`);
+    for (let seed = 0; seed < 64; seed++) alone.push(await ask(seed));
+    for (const batch of [8, 32, 64]) {
+        const together = await Promise.all(alone.slice(0, batch).map((_, seed) => ask(seed)));
+        for (let seed = 0; seed < batch; seed++) equal(together[seed], alone[seed], `${type}: request ${seed} in a batch of ${batch}`);
+    }
     equal(await server.stop(), 0, 'exit code');
-    console.log(`${type}: the same alone and in a batch of 8`);
+    console.log(`${type}: the same alone and in batches of 8, 32 and 64`);
 }
 
 // Across N greedy texts part only at near ties.
