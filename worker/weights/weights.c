@@ -2,10 +2,13 @@
 /* weights.c: one rank's memory for its slices of the model.
  *
  * Main thread of a rank.  Everything lies in one mapping of huge pages whose size is known before
- * (weights_packed_bytes); matrices follow each other in the order of the file.  The loader touches
- * each page first from the thread that will multiply with it. */
+ * (weights_packed_bytes).  Matrices follow each other in the order in which a step multiplies with
+ * them, so that what is fetched beyond the end of one is the beginning of the next.  The loader
+ * touches each page first from the thread that will multiply with it. */
 
 #include "worker/weights/weights.h"
+
+#include <stdlib.h>
 
 #include "common/mem.h"
 #include "worker/weights/loader.h"
@@ -36,12 +39,32 @@ uint64_t weights_packed_bytes(const struct model *m, const struct plan *p, uint3
     return sum;
 }
 
+/* The layers, then the output head; what is not read from end to end in every step comes last. */
+static int stage_of(const struct shard_part *p) {
+    if (p->is_vector) return 3;
+    if (p->in_layer) return 0;
+    return p->place == offsetof(struct weights, output) ? 1 : 2;
+}
+
+/* struct layer_weights names its matrices in the order of their use. */
+static int by_use(const void *left, const void *right) {
+    const struct shard_part *a = *(const struct shard_part *const *)left;
+    const struct shard_part *b = *(const struct shard_part *const *)right;
+    if (stage_of(a) != stage_of(b)) return stage_of(a) - stage_of(b);
+    if (a->layer != b->layer) return a->layer < b->layer ? -1 : 1;
+    return a->place < b->place ? -1 : a->place > b->place;
+}
+
 /* Gives every part its place in the mapping and in `struct weights`. */
 static void place_parts(struct weights *w, struct loader_target *targets,
                         const struct shard_part *parts, size_t n, const struct kernels *k) {
     uint8_t *next = w->memory;
-    for (size_t i = 0; i < n; i++) {
-        const struct shard_part *part = &parts[i];
+    const struct shard_part **used = mem_zalloc_array(n, sizeof *used);
+    for (size_t i = 0; i < n; i++) used[i] = &parts[i];
+    qsort(used, n, sizeof *used, by_use);
+    for (size_t u = 0; u < n; u++) {
+        const struct shard_part *part = used[u];
+        const size_t i = (size_t)(part - parts);
         const struct tensor_slice *slice = &targets[i].slice;
         size_t bytes = shard_held_bytes(part, slice, k);
         char *owner = part->in_layer ? (char *)&w->layers[part->layer] : (char *)w;
@@ -63,6 +86,7 @@ static void place_parts(struct weights *w, struct loader_target *targets,
         w->bytes += bytes;
         next += aligned(bytes);
     }
+    mem_free(used);
 }
 
 static err create(struct weights **out, struct loader_target **targets, struct comm *c,
