@@ -7,7 +7,8 @@ BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config libopenmpi-dev open
     libprotobuf-c-dev protobuf-c-compiler protobuf-compiler libuv1-dev node-llhttp libjansson-dev libpcre2-dev
     libinih-dev libhwloc-dev)
 DEMO_PACKAGES=(curl jq)
-TEST_PACKAGES=(libcmocka-dev clang clang-format libclang-rt-14-dev openssh-client iproute2 procps curl jq)
+TEST_PACKAGES=(libcmocka-dev clang clang-format libclang-rt-14-dev openssh-client iproute2 procps curl jq
+    chromium)
 
 ensure_packages() {
     local missing=() name

@@ -159,6 +159,7 @@ err cmd_serve(const struct options *o) {
     s.gateway.created_s = clock_unix_s();
     CHECK(getrandom(&s.gateway.id_prefix, sizeof s.gateway.id_prefix, 0) ==
           (ssize_t)sizeof s.gateway.id_prefix);
+    s.gateway.page = !o->no_page;
     name_model(&s.gateway, o->model);
     err e = chat_template_create(&s.gateway.chat_template, o->chat_template);
     if (e == ERR_OK) e = server_listen(&s.server, &s.loop, &s.gateway, o->host, o->port);

@@ -75,6 +75,7 @@ struct options {
     const char *port_file;
     const char *chat_template; // --chat-template FILE|NAME|plain; NULL: the model's own
     bool wait_for_ranks;       // --wait
+    bool no_page;              // --no-page: GET / shows nothing
     const char *access_log;    // --access-log FILE, "-": standard error, "off"
     enum access_format access_format;
     bool log_prompts;

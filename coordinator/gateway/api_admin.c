@@ -6,7 +6,7 @@
 
 #include "coordinator/gateway/router.h"
 
-static const char *state_name(const struct gateway *g) {
+const char *gateway_state_name(const struct gateway *g) {
     switch (engine_get_state(g->engine)) {
     case ENGINE_STARTING: return "loading";
     case ENGINE_READY: return g->draining ? "draining" : "ok";
@@ -25,7 +25,7 @@ static void reply_state(const struct gateway *g, bool good, const struct respond
     buf_printf(&json,
                "{\"status\":\"%s\",\"running\":%u,\"waiting\":%u,\"kv_blocks\":%u,"
                "\"kv_blocks_used\":%u,\"cancelled\":%llu}",
-               state_name(g), c.running, c.waiting, c.kv_blocks, c.kv_blocks_used,
+               gateway_state_name(g), c.running, c.waiting, c.kv_blocks, c.kv_blocks_used,
                (unsigned long long)c.cancelled);
     gateway_reply(responder, conn, good ? 200 : 503, good ? NULL : "Retry-After: 1\r\n", &json);
     buf_deinit(&json);

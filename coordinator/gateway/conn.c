@@ -78,7 +78,7 @@ static void begin_record(struct conn *c, const char *method, const char *path) {
 static void write_record(struct conn *c) {
     struct access_log *log = c->server->gateway->access_log;
     const struct record *r = &c->record;
-    if (!log) return;
+    if (!log || (r->status == 200 && gateway_is_polled(r->path))) return;
     struct access_line line = {.client = c->peer,
                                .method = r->method,
                                .path = r->path,

@@ -28,6 +28,7 @@ struct gateway {
     uint64_t id_prefix;   // random; ids of answers are prefix and number
     uint64_t next_id;
     bool draining;
+    bool page; // GET / shows one
     struct request_metrics metrics;
     struct access_log *access_log;       // NULL: none
     struct chat_template *chat_template; // NULL: plain transcripts
@@ -44,6 +45,8 @@ struct responder {
 
 struct exchange;
 
+/* Is this a path that pages ask for all the time?  Good answers to it are not logged. */
+bool gateway_is_polled(const char *path);
 /* Answers at once or keeps *x for later.  *x is NULL when `done` was called already. */
 void gateway_handle(struct gateway *g, const struct http_request *request,
                     const struct responder *responder, void *conn, struct exchange **x);
@@ -72,5 +75,7 @@ struct gateway_status {
     const char *type, *code, *extra;
 };
 struct gateway_status gateway_status_of(err e);
+/* "ok", "loading", "draining", "ranks_lost" or "stopped". */
+const char *gateway_state_name(const struct gateway *g);
 
 #endif

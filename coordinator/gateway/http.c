@@ -91,6 +91,7 @@ static struct buf *buffer_for(struct http_parser *p) {
     } wanted[] = {{"content-type", &p->request.content_type},
                   {"authorization", &p->request.authorization},
                   {"origin", &p->request.origin},
+                  {"if-none-match", &p->request.if_none_match},
                   {"expect", &p->expect},
                   {"transfer-encoding", &p->coding}};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
@@ -206,6 +207,7 @@ struct http_parser *http_parser_create(void) {
     buf_init(&p->request.content_type, HTTP_MAX_HEAD_BYTES);
     buf_init(&p->request.authorization, HTTP_MAX_HEAD_BYTES);
     buf_init(&p->request.origin, HTTP_MAX_HEAD_BYTES);
+    buf_init(&p->request.if_none_match, HTTP_MAX_HEAD_BYTES);
     buf_init(&p->request.body, HTTP_MAX_BODY_BYTES);
     buf_init(&p->field, HTTP_MAX_HEAD_BYTES);
     buf_init(&p->ignored, HTTP_MAX_HEAD_BYTES);
@@ -220,6 +222,7 @@ void http_parser_free(struct http_parser *p) {
     buf_deinit(&p->request.content_type);
     buf_deinit(&p->request.authorization);
     buf_deinit(&p->request.origin);
+    buf_deinit(&p->request.if_none_match);
     buf_deinit(&p->request.body);
     buf_deinit(&p->field);
     buf_deinit(&p->ignored);
@@ -281,6 +284,7 @@ void http_parser_next(struct http_parser *p) {
     buf_clear(&p->request.content_type);
     buf_clear(&p->request.authorization);
     buf_clear(&p->request.origin);
+    buf_clear(&p->request.if_none_match);
     buf_clear(&p->field);
     buf_clear(&p->expect);
     buf_clear(&p->coding);
@@ -317,6 +321,7 @@ const char *http_status_text(int status) {
         const char *text;
     } texts[] = {{200, "OK"},
                  {204, "No Content"},
+                 {304, "Not Modified"},
                  {400, "Bad Request"},
                  {401, "Unauthorized"},
                  {404, "Not Found"},

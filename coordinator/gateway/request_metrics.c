@@ -29,6 +29,7 @@ void request_metrics_init(struct request_metrics *m) {
 void request_metrics_tokens(struct request_metrics *m, uint64_t *last_ns, size_t n,
                             uint64_t begun_ns, uint64_t now_ns) {
     m->generated_tokens += n;
+    token_rate_add(&m->rate, n, now_ns);
     if (*last_ns)
         histogram_observe(&m->between_tokens, (now_ns - *last_ns) / n, n);
     else

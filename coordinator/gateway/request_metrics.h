@@ -9,12 +9,14 @@
 #include <stdint.h>
 
 #include "common/buf.h"
+#include "coordinator/gateway/token_rate.h"
 #include "coordinator/metrics/histogram.h"
 #include "coordinator/scheduling/request.h"
 
 struct request_metrics {
     uint64_t prompt_tokens, generated_tokens;
     uint64_t finished[FINISH_ERROR + 1]; // choices, by enum finish_reason
+    struct token_rate rate;              // of generated tokens, for GET /cluster
     struct histogram first_token, between_tokens, whole, queue;
 };
 

@@ -23,11 +23,17 @@ static const struct route routes[] = {
     {HTTP_METHOD_GET, "/health", false, api_health},
     {HTTP_METHOD_GET, "/ready", false, api_ready},
     {HTTP_METHOD_GET, "/metrics", false, api_metrics},
+    {HTTP_METHOD_GET, "/cluster", false, api_cluster},
+    {HTTP_METHOD_GET, "/", false, api_page},
 };
 
 static bool matches(const struct route *r, const char *path) {
     return r->prefix ? strncmp(path, r->path, strlen(r->path)) == 0 && path[strlen(r->path)]
                      : strcmp(path, r->path) == 0;
+}
+
+bool gateway_is_polled(const char *path) {
+    return strcmp(path, "/cluster") == 0;
 }
 
 static void reply_error(const struct responder *r, void *conn, int status, const char *type,

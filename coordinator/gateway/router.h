@@ -11,6 +11,8 @@ typedef void route_handler(struct gateway *g, const struct http_request *request
 
 route_handler api_health, api_ready, api_models, api_model; // api_admin.c
 route_handler api_metrics;                                  // api_metrics.c
+route_handler api_cluster;                                  // api_cluster.c
+route_handler api_page;                                     // api_page.c
 route_handler api_completions, api_chat_completions;        // api_openai.c
 route_handler api_apply_template;                           // api_template.c
 

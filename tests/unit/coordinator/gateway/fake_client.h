@@ -21,6 +21,9 @@ struct fake_client {
 /* Sends a request; `body` may be NULL.  Release with fake_client_close. */
 void fake_client_send(struct fake_client *c, struct gateway *g, enum http_method method,
                       const char *path, const char *body);
+/* GET with If-None-Match. */
+void fake_client_send_tag(struct fake_client *c, struct gateway *g, const char *path,
+                          const char *tag);
 /* The client goes away, whatever state the answer is in. */
 void fake_client_leave(struct fake_client *c);
 void fake_client_close(struct fake_client *c);

@@ -22,7 +22,8 @@ struct world {
 
 static void open_world(struct world *w) {
     *w = (struct world){
-        .gateway = {.engine = &w->engine, .model_id = "demo", .created_s = 1700000000}};
+        .gateway = {
+            .engine = &w->engine, .model_id = "demo", .created_s = 1700000000, .page = true}};
     fake_engine_init(&w->engine, tokenizer);
 }
 
@@ -49,7 +50,7 @@ static void paths_and_methods(void **state) {
     (void)state;
     struct world w;
     open_world(&w);
-    static const char *const to_get[] = {"/v1/models", "/v1/models/demo", "/health", "/ready"};
+    static const char *const to_get[] = {"/v1/models", "/v1/models/demo", "/health", "/ready", "/"};
     for (size_t i = 0; i < sizeof to_get / sizeof *to_get; i++) {
         assert_int_equal(status_of(&w, HTTP_METHOD_GET, to_get[i]), 200);
         assert_int_equal(status_of(&w, HTTP_METHOD_HEAD, to_get[i]), 200);
@@ -62,9 +63,9 @@ static void paths_and_methods(void **state) {
         assert_int_equal(status_of(&w, HTTP_METHOD_GET, to_post[i]), 405);
         assert_int_equal(status_of(&w, HTTP_METHOD_HEAD, to_post[i]), 405);
     }
-    static const char *const nowhere[] = {
-        "/",        "*",          "/v1", "/v1/models/", "/health/", "/healthy", "/v1/completions/x",
-        "//health", "/V1/models", ""};
+    static const char *const nowhere[] = {"*",        "/v1",        "/v1/models/",
+                                          "/health/", "/healthy",   "/v1/completions/x",
+                                          "//health", "/V1/models", ""};
     for (size_t i = 0; i < sizeof nowhere / sizeof *nowhere; i++) {
         assert_int_equal(status_of(&w, HTTP_METHOD_GET, nowhere[i]), 404);
         assert_int_equal(status_of(&w, HTTP_METHOD_POST, nowhere[i]), 404);
