@@ -13,8 +13,9 @@ cd "$(dirname "$0")/.."
 ensure_packages "${BUILD_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 command -v node >/dev/null || ensure_packages nodejs
 command -v npm >/dev/null || ensure_packages npm
-# The official client of the API, as its users install it; its version is fixed in tests/e2e/package.json.
-if [ ! -d tests/e2e/node_modules/openai ]; then
+# The official client of the API, as its users install it, and what drives the browser; the versions are fixed in
+# tests/e2e/package.json.
+if [ ! -d tests/e2e/node_modules/openai ] || [ ! -d tests/e2e/node_modules/playwright-core ]; then
     echo "Installing the npm packages of tests/e2e" >&2
     (cd tests/e2e && npm install --no-package-lock --no-audit --no-fund --loglevel=error >&2)
 fi

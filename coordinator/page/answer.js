@@ -86,7 +86,7 @@ export class AnswerText {
     }
 
     begin(tag) {
-        this.block = element(tag, {dir: 'auto'});
+        this.block = element(tag);
         this.root.append(this.block);
     }
 

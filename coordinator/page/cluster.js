@@ -97,7 +97,7 @@ class RankPanel {
         const steps = since('steps'), names = ['compute', 'wait', 'wire'];
         const times = names.map(name => Math.max(0, since(`${name}_seconds`)));
         const all = times.reduce((a, b) => a + b, 0);
-        this.time.set(times, names.map((name, i) => `${name} ${all ? percent(times[i] / all) : '–'}`));
+        this.time.set(times, names.map((name, i) => `${name} ${all ? `${Math.round(100 * times[i] / all)}\u00a0%` : '–'}`));
         setText(this.steps, steps ? `${duration(all / steps)}, ${before ? 'last' : 'all'} ${count(steps)}` : 'no steps yet');
         setText(this.reduced, steps ? bytes(since('allreduce_bytes') / steps) : '–');
     }
@@ -122,7 +122,7 @@ export class ClusterView {
         const cut = cuts.map(([key, name, whole]) => [element('span', {class: 'what'}, name), element('div', {class: 'shares', role: 'img',
             'aria-label': `${name} by rank: ${ranks.map(r => count(length(r[key]))).join(', ')} of ${count(model[whole])}`},
             ...ranks.map((r, i) => {
-                const part = element('span', {class: `r${i % 4}`, title: `rank ${i}: ${spanOf(r[key])}`}, length(r[key]) && ranks.length <= 16 ? count(length(r[key])) : '');
+                const part = element('span', {class: `r${i % 4}`, title: `rank ${i}: ${spanOf(r[key])}`, hidden: !length(r[key])}, length(r[key]) && ranks.length <= 16 ? count(length(r[key])) : '');
                 part.style.setProperty('--share', length(r[key]));
                 return part;
             }))]);

@@ -1,6 +1,6 @@
 // conversation.js: the turns of a chat, or texts to complete, and the one answer that may be under way.
 //
-// Parts of an answer are collected and drawn once a frame, however fast they come.  The log follows the answer while
+// Parts of an answer are collected and drawn at most once a frame, however fast they come.  The log follows the answer while
 // its end is in sight, and stays where the reader has scrolled to.
 import {byId, element, speak} from './dom.js';
 import {CompletionError, streamCompletion} from './events.js';
@@ -71,12 +71,12 @@ export class Conversation {
         try {
             for await (const part of streamCompletion(path, fields, controller.signal)) {
                 this.queue.push({...part, at: performance.now()});
-                if (this.queue.length === 1) requestAnimationFrame(() => this.draw(turn));
+                if (this.queue.length === 1) this.drawSoon();
             }
-            this.draw(turn);
+            this.draw();
             turn.settle(turn.finish);
         } catch (e) {
-            this.draw(turn);
+            this.draw();
             if (controller.signal.aborted) turn.settle('stopped');
             else this.failed(turn, e);
         }
@@ -94,9 +94,16 @@ export class Conversation {
         byId('key-input').focus();
     }
 
-    draw(turn) {
-        if (!this.queue.length) return;
-        const now = performance.now(), log = byId('log'), atEnd = isAtEnd(log);
+    // In the next frame, or later when the last drawing was slow: two thirds of the time are the reader's.
+    drawSoon() {
+        const frame = () => requestAnimationFrame(() => this.draw());
+        if (this.drawing_ms > 8) setTimeout(frame, 2 * this.drawing_ms);
+        else frame();
+    }
+
+    draw() {
+        if (!this.running || !this.queue.length) return;
+        const {turn} = this.running, now = performance.now(), log = byId('log'), atEnd = isAtEnd(log);
         for (const part of this.queue) turn.receive(part, now);
         this.queue = [];
         if (now - (this.statsAt ?? 0) > STATS_MS) {
@@ -105,6 +112,7 @@ export class Conversation {
         }
         this.say(turn, false);
         if (atEnd) this.follow(true);
+        this.drawing_ms = performance.now() - now;
     }
 
     follow(always = false) {

@@ -68,18 +68,18 @@ export function bytes(n) {
     const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
     let i = 0;
     for (; n >= 1000 && i < units.length - 1; i++) n /= 1024;
-    return `${i ? rounded(n) : count(n)} ${units[i]}`;
+    return `${i ? rounded(n) : count(n)}\u00a0${units[i]}`;
 }
 
 export function duration(seconds) {
-    if (seconds >= 120) return `${count(Math.floor(seconds / 60))} min`;
-    if (seconds >= 1) return `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`;
-    if (seconds >= 1e-3) return `${rounded(seconds * 1e3)} ms`;
-    return `${rounded(seconds * 1e6)} µs`;
+    if (seconds >= 120) return `${count(Math.floor(seconds / 60))}\u00a0min`;
+    if (seconds >= 1) return `${seconds.toFixed(seconds < 10 ? 2 : 1)}\u00a0s`;
+    if (seconds >= 1e-3) return `${rounded(seconds * 1e3)}\u00a0ms`;
+    return `${rounded(seconds * 1e6)}\u00a0µs`;
 }
 
 export function percent(part) {
     const p = 100 * part;
-    if (p === 0) return '0 %';
-    return p >= 99.95 ? '100 %' : p >= 10 ? `${p.toFixed(1)} %` : p >= 0.01 ? `${p.toFixed(p < 0.1 ? 2 : 1)} %` : '<0.01 %';
+    if (p === 0) return '0\u00a0%';
+    return p >= 99.95 ? '100\u00a0%' : p >= 10 ? `${p.toFixed(1)}\u00a0%` : p >= 0.01 ? `${p.toFixed(p < 0.1 ? 2 : 1)}\u00a0%` : '<0.01\u00a0%';
 }

@@ -59,7 +59,7 @@ async function refusal(response) {
     return new CompletionError(message, {status: response.status, type: error.type});
 }
 
-const sentence = text => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?)]$/.test(text) ? '' : '.'}`;
+const sentence = text => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`;
 
 export async function* streamCompletion(path, fields, signal) {
     let response;

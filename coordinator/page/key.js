@@ -11,6 +11,7 @@ export const authorization = () => key ? {Authorization: `Bearer ${key}`} : {};
 // Calls back once, when a key was given.
 export function whenKeyIsGiven(callback) {
     waiting.add(callback);
+    if (key) byId('key-label').textContent = 'The server does not take this API key. Another?';
     byId('key-form').hidden = false;
 }
 

@@ -59,8 +59,8 @@ function showState() {
     if (view === 'cluster') return;
     const c = current(), busy = !!c.running;
     const first = c.column.firstElementChild, empty = !c.turns.length;
-    if (empty) c.column.replaceChildren(welcome());
-    else if (first.className === 'welcome') first.remove();
+    if (empty && !first) c.column.append(welcome());
+    else if (!empty && first.className === 'welcome') first.remove();
     byId('composer').classList.toggle('busy', busy);
     byId('send').disabled = !busy && !prompt.value.trim();
     byId('send').title = busy ? 'Stop (Esc)' : 'Send (Enter)';
@@ -107,6 +107,10 @@ function buildComposer() {
         current().clear();
         speak('Cleared.');
         prompt.focus();
+    });
+    document.querySelector('.skip').addEventListener('click', e => {
+        e.preventDefault(); // the address says which view is shown
+        (view === 'cluster' ? byId('cluster-view') : prompt).focus();
     });
     byId('jump').addEventListener('click', () => current().follow(true));
     log.addEventListener('scroll', showJump, {passive: true});
@@ -175,7 +179,9 @@ function showCluster(data) {
     const ranks = data.ranks?.length ?? 0;
     showChip(kind, data.status !== 'ok' ? name.split(':')[0] : speed ? `${rounded(speed)} tokens/s` : `${ranks} rank${ranks === 1 ? '' : 's'}`);
     if (view === 'cluster') clusterView.update(data);
-    if (first && view !== 'cluster') showState();
+    if (!first) return;
+    for (const stale of document.querySelectorAll('.welcome')) stale.remove(); // it can name the model now
+    showState();
 }
 
 function showTrouble(text) {

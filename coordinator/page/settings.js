@@ -29,10 +29,13 @@ const storagePlace = 'lockstep.settings';
 const values = {};
 const controls = {};
 
+const isValue = (s, v) => s.type === 'check' ? typeof v === 'boolean' : s.type === 'text' ? typeof v === 'string'
+    : v === '' || (typeof v === 'number' && !problemOf(s, String(v)));
+
 function load() {
     let kept = {};
     try { kept = JSON.parse(localStorage.getItem(storagePlace)) ?? {}; } catch {} // damaged, or storage is not allowed
-    for (const s of settings) values[s.key] = typeof kept[s.key] === typeof s.value || kept[s.key] === '' || typeof kept[s.key] === 'number' ? kept[s.key] : s.value;
+    for (const s of settings) values[s.key] = isValue(s, kept[s.key]) ? kept[s.key] : s.value;
 }
 
 function keep() {
@@ -50,6 +53,7 @@ export function requestFields(chat) {
     const fields = {};
     for (const {key, type} of settings)
         if ((type === 'range' || type === 'number') && key !== 'alternatives' && values[key] !== '') fields[key] = values[key];
+    if (!chat && values.max_tokens === '') fields.max_tokens = 1e9; // the API's own default is 16 there
     const stops = stopStrings();
     if (stops.length) fields.stop = stops;
     const n = tokenAlternatives();

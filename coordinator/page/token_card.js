@@ -23,7 +23,7 @@ function row(name, logprob, kind) {
 }
 
 function list(token) {
-    const rows = token.top.map(a => ({...a, chosen: a.piece === token.piece}));
+    const rows = token.top.map(a => ({...a, chosen: a.piece === token.piece && a.logprob === token.logprob}));
     if (!rows.some(a => a.chosen)) rows.push({piece: token.piece, logprob: token.logprob, chosen: true});
     const rest = 1 - rows.reduce((sum, a) => sum + Math.exp(a.logprob), 0);
     return element('ol', {}, ...rows.map(a => row(visible(a.piece), a.logprob, a.chosen ? 'chosen' : null)),
@@ -46,7 +46,7 @@ export function showCard(node, tokens) {
     shown = node;
     for (const part of shown.parentNode.querySelectorAll(`[data-cell="${shown.dataset.cell}"]`)) part.classList.add('on');
     const parts = tokens.flatMap((t, i) => [
-        element('h3', {}, element('span', {}, tokens.length > 1 ? `Token ${i + 1} of ${tokens.length}` : 'The model’s choices'), element('span', {class: 'percent'}, percent(Math.exp(t.logprob)))),
+        element('h3', {}, tokens.length > 1 ? `Token ${i + 1} of ${tokens.length}` : 'What the model might have said'),
         list(t)]);
     card.replaceChildren(...parts.slice(0, 8), element('small', {}, 'Before temperature and penalties.'));
     card.hidden = false;

@@ -110,7 +110,8 @@ export class Turn {
         const over = this.state !== 'writing';
         this.copy.hidden = !over || !this.written;
         this.more.hidden = !over || !this.written;
-        this.retry.hidden = this.change.hidden = !over;
+        this.change.hidden = !over;
+        this.retry.hidden = !over || this.state === 'failed'; // beside the message there is a button for it
     }
 
     openEditor() {
