@@ -122,8 +122,9 @@ export class ClusterView {
         const cut = cuts.map(([key, name, whole]) => [element('span', {class: 'what'}, name), element('div', {class: 'shares', role: 'img',
             'aria-label': `${name} by rank: ${ranks.map(r => count(length(r[key]))).join(', ')} of ${count(model[whole])}`},
             ...ranks.map((r, i) => {
-                const part = element('span', {class: `r${i % 4}`, title: `rank ${i}: ${spanOf(r[key])}`, hidden: !length(r[key])}, length(r[key]) && ranks.length <= 16 ? count(length(r[key])) : '');
-                part.style.setProperty('--share', length(r[key]));
+                const own = length(r[key]);
+                const part = element('span', {class: `r${i % 4}`, title: `rank ${i}: ${spanOf(r[key])}`, hidden: !own}, element('b', {class: own > 99 ? 'long' : null}, count(own)));
+                part.style.setProperty('--share', own);
                 return part;
             }))]);
         this.root.replaceChildren(

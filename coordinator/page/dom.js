@@ -62,7 +62,7 @@ const compact = new Intl.NumberFormat('en', {notation: 'compact', maximumSignifi
 export const count = n => plain.format(n);
 export const shortCount = n => n < 10000 ? plain.format(n) : compact.format(n);
 export const plural = (n, word) => `${count(n)} ${word}${n === 1 ? '' : 's'}`;
-export const rounded = n => n >= 100 ? plain.format(n) : n >= 10 ? n.toFixed(1) : n.toFixed(n && n < 1 ? 2 : 1);
+export const rounded = n => n >= 100 || n === 0 ? plain.format(n) : n.toFixed(n < 1 ? 2 : 1);
 
 export function bytes(n) {
     const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
