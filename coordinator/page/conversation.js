@@ -1,7 +1,7 @@
 // conversation.js: the turns of a chat, or texts to complete, and the one answer that may be under way.
 //
-// Parts of an answer are collected and drawn at most once a frame, however fast they come.  The log follows the answer while
-// its end is in sight, and stays where the reader has scrolled to.
+// Parts of an answer are collected and drawn at most once a frame, however fast they come.  The log follows the answer
+// while its end is in sight, and stays where the reader has scrolled to.
 import {byId, element, speak} from './dom.js';
 import {CompletionError, streamCompletion} from './events.js';
 import {whenKeyIsGiven} from './key.js';
@@ -48,12 +48,9 @@ export class Conversation {
         const fields = requestFields(this.chat);
         if (!this.chat) return {...fields, prompt: goOn ? turn.asked + turn.written : turn.asked};
         const messages = systemPrompt() ? [{role: 'system', content: systemPrompt()}] : [];
-        for (const t of this.turns) {
-            messages.push({role: 'user', content: t.asked});
-            if (t === turn) break;
-            messages.push({role: 'assistant', content: t.written});
-        }
-        return {...fields, messages};
+        for (const t of this.turns) // those that were never answered are left out
+            if (t !== turn && t.written) messages.push({role: 'user', content: t.asked}, {role: 'assistant', content: t.written});
+        return {...fields, messages: [...messages, {role: 'user', content: turn.asked}]};
     }
 
     async run(turn, goOn = false) {
@@ -62,7 +59,7 @@ export class Conversation {
         const fields = this.body(turn, goOn);
         this.running = {turn, controller};
         if (!goOn) turn.forget();
-        turn.begin(performance.now());
+        turn.begin(performance.now(), goOn);
         this.spokenTo = turn.written.length;
         this.spokenAt = performance.now();
         this.queue = [];
@@ -104,7 +101,7 @@ export class Conversation {
     draw() {
         if (!this.running || !this.queue.length) return;
         const {turn} = this.running, now = performance.now(), log = byId('log'), atEnd = isAtEnd(log);
-        for (const part of this.queue) turn.receive(part, now);
+        for (const part of this.queue) turn.receive(part);
         this.queue = [];
         if (now - (this.statsAt ?? 0) > STATS_MS) {
             this.statsAt = now;

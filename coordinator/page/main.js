@@ -116,8 +116,9 @@ function buildComposer() {
     log.addEventListener('scroll', showJump, {passive: true});
     document.addEventListener('keydown', e => {
         if (e.key !== 'Escape' || e.defaultPrevented) return;
-        if (view !== 'cluster' && current().running) current().stop();
-        else if (panel.contains(document.activeElement)) showSettings(false);
+        const inPanel = panel.contains(document.activeElement), running = view !== 'cluster' && current().running;
+        if (inPanel && (!running || matchMedia('(max-width: 960px)').matches)) showSettings(false);
+        else if (running) current().stop();
     });
 }
 
@@ -152,7 +153,7 @@ function showSettings(open, byUser = true) {
     if (byUser && !open && panel.contains(document.activeElement)) button.focus();
     panel.hidden = !open;
     button.setAttribute('aria-expanded', String(open));
-    if (open && byUser) panel.querySelector('textarea, input:not([tabindex])')?.focus();
+    if (open && byUser) byId('settings-close').focus(); // no text field: phones would show their keyboard
 }
 
 function buildPanel() {

@@ -46,7 +46,6 @@ function keep() {
 
 const stopStrings = () => values.stop.split('\n').filter(Boolean).map(s => s.replaceAll('\\n', '\n').replaceAll('\\t', '\t'));
 export const systemPrompt = () => values.system.trim();
-export const tokenAlternatives = () => +values.alternatives || 0;
 
 // The fields of a request's body.
 export function requestFields(chat) {
@@ -56,7 +55,7 @@ export function requestFields(chat) {
     if (!chat && values.max_tokens === '') fields.max_tokens = 1e9; // the API's own default is 16 there
     const stops = stopStrings();
     if (stops.length) fields.stop = stops;
-    const n = tokenAlternatives();
+    const n = values.alternatives || 0;
     if (n) Object.assign(fields, chat ? {logprobs: true, top_logprobs: n} : {logprobs: n});
     return fields;
 }

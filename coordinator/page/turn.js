@@ -48,21 +48,21 @@ export class Turn {
     }
 
     // The answer begins, or goes on.
-    begin(now) {
-        Object.assign(this, {beganAt: now, firstAt: 0, lastAt: 0, tokens: 0, usage: null, finish: null, state: 'writing'});
+    begin(now, goesOn) {
+        Object.assign(this, {beganAt: now, goesOn, firstAt: 0, lastAt: 0, tokens: 0, usage: null, finish: null, state: 'writing'});
         this.root.classList.add('writing');
         this.root.setAttribute('aria-busy', 'true');
         this.failure.hidden = true;
         this.showButtons();
     }
 
-    // A part of the answer, drawn at once: the caller collects parts for a frame.
-    receive(part, now) {
+    // A part of the answer and when it came, drawn at once: the caller collects parts for a frame.
+    receive(part) {
         if (part.usage) this.usage = part.usage;
         if (part.finish) this.finish = part.finish;
         if (part.text === undefined || (part.text === '' && !part.tokens.length)) return;
-        this.firstAt ||= part.at ?? now;
-        this.lastAt = part.at ?? now;
+        this.firstAt ||= part.at;
+        this.lastAt = part.at;
         this.tokens += part.tokens.length || 1;
         this.written += part.text;
         this.answer.append(part.text, part.tokens);
@@ -82,8 +82,8 @@ export class Turn {
 
     fail(message) {
         this.settle('failed');
-        this.failure.replaceChildren(element('p', {}, message),
-            element('button', {type: 'button', onclick: () => this.actions.retry(this), class: 'latest-only'}, 'Try again'));
+        const again = () => this.goesOn ? this.actions.goOn(this) : this.actions.retry(this);
+        this.failure.replaceChildren(element('p', {}, message), element('button', {type: 'button', onclick: again, class: 'latest-only'}, 'Try again'));
         this.failure.hidden = false;
     }
 
