@@ -42,12 +42,10 @@ static const char *keep(struct options *o, const char *value) {
 }
 
 static const struct option_row *find_key(const char *section, const char *name, size_t *index) {
-    size_t count;
-    const struct option_row *rows = option_table(&count);
     char key[128];
     snprintf(key, sizeof key, "%s.%s", section, name);
-    for (*index = 0; *index < count; (*index)++) {
-        const struct option_row *row = &rows[*index];
+    for (*index = 0; *index < option_count(); (*index)++) {
+        const struct option_row *row = option_at(*index);
         if (row->key && strcmp(row->key, key) == 0) return row;
     }
     return NULL;

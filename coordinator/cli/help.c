@@ -46,10 +46,8 @@ void options_print_help(const char *command) {
     }
     printf("lockstep %s: %s\n\nusage: lockstep %s %s\n\noptions:\n", c->name, c->summary, c->name,
            c->usage);
-    size_t count;
-    const struct option_row *rows = option_table(&count);
-    for (size_t i = 0; i < count; i++)
-        if (rows[i].commands & c->bit) print_option(&rows[i]);
+    for (size_t i = 0; i < option_count(); i++)
+        if (option_at(i)->commands & c->bit) print_option(option_at(i));
     if (c->notes) printf("\n%s\n", c->notes);
     puts("\nFlags can be turned off again with --no-NAME, e.g. when a configuration file sets "
          "them.");

@@ -71,7 +71,10 @@ const struct command_row *command_table(size_t *count);
 /* NULL when there is no such command. */
 const struct command_row *command_find(const char *name);
 
-const struct option_row *option_table(size_t *count);
+/* All options, in the order of the help. */
+size_t option_count(void);
+/* NULL behind the last one. */
+const struct option_row *option_at(size_t index);
 
 /* Stores the value written as `text` (NULL for a flag that is turned on).  `shown` is how the user
  * wrote the option, for the message.  Keeps the pointer for texts.  ERR_USAGE names option, value

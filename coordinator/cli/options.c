@@ -190,13 +190,12 @@ err option_set(struct options *o, const struct option_row *row, const char *show
 /* ---- the command line ---- */
 
 static void make_tables(struct getopt_tables *t, unsigned command) {
-    size_t count, n = 0, s = 0;
-    const struct option_row *rows = option_table(&count);
-    CHECK(count <= MAX_ROWS);
+    size_t n = 0, s = 0;
+    CHECK(option_count() <= MAX_ROWS);
     *t = (struct getopt_tables){0};
     t->shorts[s++] = ':'; // a missing argument is told apart from an unknown option
-    for (size_t i = 0; i < count; i++) {
-        const struct option_row *row = &rows[i];
+    for (size_t i = 0; i < option_count(); i++) {
+        const struct option_row *row = option_at(i);
         if (!(row->commands & command)) continue;
         int has_arg = row->type == OPTION_FLAG ? no_argument : required_argument;
         t->longs[n++] = (struct option){row->name, has_arg, NULL, PLAIN + (int)i};
@@ -213,13 +212,13 @@ static void make_tables(struct getopt_tables *t, unsigned command) {
 
 /* An option that the command does not take: does another one? */
 static err unknown_option(const char *command, const char *word) {
-    size_t count;
-    const struct option_row *rows = option_table(&count);
     size_t n = strcspn(word, "=");
     unsigned bits = 0;
-    for (size_t i = 0; i < count && strncmp(word, "--", 2) == 0; i++)
-        if (strlen(rows[i].name) == n - 2 && strncmp(rows[i].name, word + 2, n - 2) == 0)
-            bits |= rows[i].commands;
+    for (size_t i = 0; i < option_count() && strncmp(word, "--", 2) == 0; i++) {
+        const struct option_row *row = option_at(i);
+        if (strlen(row->name) == n - 2 && strncmp(row->name, word + 2, n - 2) == 0)
+            bits |= row->commands;
+    }
     if (bits == 0)
         return FAIL(ERR_USAGE, "unknown option %.80s; see lockstep %s --help", word, command);
     size_t n_commands;
@@ -241,29 +240,27 @@ static err refused_option(const char *command, char **argv, bool missing) {
     return unknown_option(command, word);
 }
 
-static const struct option_row *row_of_letter(unsigned command, int letter) {
-    size_t count;
-    const struct option_row *rows = option_table(&count);
-    for (size_t i = 0; i < count; i++)
-        if (rows[i].letter == letter && rows[i].commands & command) return &rows[i];
-    return NULL;
+static size_t index_of_letter(unsigned command, int letter) {
+    size_t i = 0;
+    while (option_at(i)->letter != letter || !(option_at(i)->commands & command)) i++;
+    return i;
 }
 
 /* One option as getopt found it.  A list on the command line replaces the file's. */
 static err take_option(struct options *o, unsigned command, int found, bool *list_begun) {
-    size_t count;
-    const struct option_row *rows = option_table(&count), *row;
+    size_t index = found < NO_PREFIX ? index_of_letter(command, found)
+                   : found < PLAIN   ? (size_t)(found - NO_PREFIX)
+                                     : (size_t)(found - PLAIN);
+    const struct option_row *row = option_at(index);
     char shown[40];
     if (found < NO_PREFIX) {
-        row = row_of_letter(command, found);
         memcpy(shown, (char[]){'-', (char)found, '\0'}, 3);
     } else {
-        row = &rows[found >= PLAIN ? found - PLAIN : found - NO_PREFIX];
         strncat(strcpy(shown, "--"), row->name, sizeof shown - 3);
         if (found < PLAIN) return option_set(o, row, shown, "no");
     }
-    if (row->type == OPTION_LIST && !list_begun[row - rows]) {
-        list_begun[row - rows] = true;
+    if (row->type == OPTION_LIST && !list_begun[index]) {
+        list_begun[index] = true;
         *(size_t *)field(o, row->given_offset) = 0;
     }
     return option_set(o, row, shown, optarg);
@@ -289,13 +286,12 @@ static err walk(struct options *o, const struct command_row *command, int argc, 
 }
 
 static err take_defaults(struct options *o, const struct command_row *command) {
-    size_t count;
-    const struct option_row *rows = option_table(&count);
     *o = (struct options){.command = command->name, .bootstrap_fd = -1};
-    for (size_t i = 0; i < count; i++) {
-        if (!rows[i].standard || !(rows[i].commands & command->bit)) continue;
-        TRY(option_set(o, &rows[i], rows[i].name, rows[i].standard));
-        if (rows[i].given_offset) *(bool *)field(o, rows[i].given_offset) = false;
+    for (size_t i = 0; i < option_count(); i++) {
+        const struct option_row *row = option_at(i);
+        if (!row->standard || !(row->commands & command->bit)) continue;
+        TRY(option_set(o, row, row->name, row->standard));
+        if (row->given_offset) *(bool *)field(o, row->given_offset) = false;
     }
     return ERR_OK;
 }

@@ -127,8 +127,7 @@ static void test_documented_file(void **state) {
     }
     char name[4096], line[512], section[64] = "";
     bool seen[128] = {false};
-    size_t count;
-    const struct option_row *rows = option_table(&count);
+    size_t count = option_count();
     snprintf(name, sizeof name, "%s/configs/lockstep.ini", source);
     FILE *documented = fopen(name, "r"), *uncommented = fopen(path, "w");
     assert_non_null(documented);
@@ -141,16 +140,18 @@ static void test_documented_file(void **state) {
         size_t i = 0;
         char full[128];
         snprintf(full, sizeof full, "%s.%s", section, key);
-        while (i < count && !(rows[i].key && strcmp(rows[i].key, full) == 0)) i++;
+        while (i < count && !(option_at(i)->key && strcmp(option_at(i)->key, full) == 0)) i++;
         if (i == count) fail_msg("%s is documented, but no option", full);
         seen[i] = true;
-        if (rows[i].standard && strcmp(rows[i].standard, value) != 0)
-            fail_msg("%s: %s is documented, the default is %s", full, value, rows[i].standard);
+        const char *standard = option_at(i)->standard;
+        if (standard && strcmp(standard, value) != 0)
+            fail_msg("%s: %s is documented, the default is %s", full, value, standard);
     }
     fclose(documented);
     fclose(uncommented);
     for (size_t i = 0; i < count; i++)
-        if (rows[i].key && !seen[i]) fail_msg("%s is not in configs/lockstep.ini", rows[i].key);
+        if (option_at(i)->key && !seen[i])
+            fail_msg("%s is not in configs/lockstep.ini", option_at(i)->key);
     struct options o;
     err e = parse(&o, "serve", NULL, NULL);
     if (e != ERR_OK) fail_msg("%s", error_message());

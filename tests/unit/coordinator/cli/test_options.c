@@ -213,17 +213,19 @@ static void test_refusals(void **state) {
 
 static void test_table(void **state) {
     (void)state;
-    size_t count;
-    const struct option_row *rows = option_table(&count);
-    for (size_t i = 0; i < count; i++) {
-        assert_true(rows[i].commands != 0);
-        assert_true(strlen(rows[i].help) > 0);
-        assert_true(rows[i].type == OPTION_FLAG || rows[i].argument);
-        assert_true(rows[i].type == OPTION_FLAG || rows[i].type == OPTION_WORD || rows[i].max > 0);
+    for (size_t i = 0; i < option_count(); i++) {
+        const struct option_row *row = option_at(i);
+        assert_true(row->commands != 0);
+        assert_true(strlen(row->help) > 0);
+        assert_true(row->type == OPTION_FLAG || row->argument);
+        assert_true(row->type == OPTION_FLAG || row->type == OPTION_WORD || row->max > 0);
         for (size_t k = 0; k < i; k++)
-            if (strcmp(rows[i].name, rows[k].name) == 0 && rows[i].commands & rows[k].commands)
-                fail_msg("--%s twice for one command", rows[i].name);
+            if (strcmp(row->name, option_at(k)->name) == 0 &&
+                row->commands & option_at(k)->commands)
+                fail_msg("--%s twice for one command", row->name);
     }
+    assert_true(option_count() > 50);
+    assert_null(option_at(option_count()));
 }
 
 int main(void) {
