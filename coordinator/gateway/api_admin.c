@@ -70,10 +70,27 @@ void api_models(struct gateway *g, const struct http_request *request, const cha
     buf_deinit(&json);
 }
 
+static int hex_value(char c) {
+    return c >= '0' && c <= '9'                     ? c - '0'
+           : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
+                                                    : -1;
+}
+
+/* Is a piece of a path, with its %XX, this name?  Clients encode the `/` of names. */
+static bool path_names(const char *path, const char *name) {
+    for (; *path && *name; name++) {
+        int high = path[0] == '%' ? hex_value(path[1]) : -1;
+        int low = high >= 0 ? hex_value(path[2]) : -1;
+        if ((low >= 0 ? (char)(16 * high + low) : *path) != *name) return false;
+        path += low >= 0 ? 3 : 1;
+    }
+    return !*path && !*name;
+}
+
 void api_model(struct gateway *g, const struct http_request *request, const char *rest,
                const struct responder *responder, void *conn, struct exchange **x) {
     (void)request, (void)x;
-    if (strcmp(rest, g->model_id) != 0) {
+    if (!path_names(rest, g->model_id)) {
         gateway_reply_error(responder, conn, 404, "invalid_request_error", "model",
                             "model_not_found", "this server has no such model: see /v1/models");
         return;
