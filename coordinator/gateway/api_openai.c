@@ -10,10 +10,10 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "common/clock.h"
 #include "common/mem.h"
+#include "coordinator/gateway/api_body.h"
 #include "coordinator/gateway/api_reply.h"
 #include "coordinator/gateway/api_request.h"
 #include "coordinator/gateway/router.h"
@@ -340,29 +340,12 @@ static void open_exchange(struct gateway *g, struct api_request *request,
     for (size_t i = 0; at_once && i < request->n_prompts; i++) echo_prompt(&x->parts[i]);
 }
 
-static bool is_json(const struct http_request *request) {
-    const char *type = request->content_type.length ? request->content_type.data : "";
-    // curl's default type is taken too: people try an API with a bare `curl -d`.
-    return !*type || strncasecmp(type, "application/json", 16) == 0 ||
-           strncasecmp(type, "application/x-www-form-urlencoded", 33) == 0;
-}
-
 static void complete(struct gateway *g, bool chat, const struct http_request *request,
                      const struct responder *responder, void *conn, struct exchange **x) {
-    if (!is_json(request)) {
-        gateway_reply_error(responder, conn, 415, "invalid_request_error", NULL, NULL,
-                            "the body must be application/json");
-        return;
-    }
+    if (!api_body_check_type(request, responder, conn)) return;
     const struct cluster_info *info = engine_info(g->engine);
     if (!info || engine_get_state(g->engine) != ENGINE_READY || g->draining) {
-        bool loading = engine_get_state(g->engine) == ENGINE_STARTING;
-        gateway_reply_error(responder, conn, 503,
-                            engine_get_state(g->engine) == ENGINE_FAILED ? "engine_lost"
-                                                                         : "server_error",
-                            NULL, loading ? "loading" : "not_ready",
-                            loading ? "the model is still loading: try again later"
-                                    : "this server takes no new requests now");
+        gateway_reply_unready(g, responder, conn);
         return;
     }
     struct api_request parsed;

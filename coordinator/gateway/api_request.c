@@ -15,6 +15,7 @@
 #include <sys/random.h>
 
 #include "common/mem.h"
+#include "coordinator/gateway/api_body.h"
 #include "coordinator/gateway/api_chat.h"
 #include "coordinator/gateway/chat.h"
 
@@ -334,7 +335,7 @@ bool api_request_parse(struct api_request *r, bool chat, const char *body, size_
     *r = (struct api_request){.chat = chat};
     request_params_init(&r->params);
     json_error_t where;
-    r->root = json_loadb(body ? body : "", n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &where);
+    r->root = json_loadb(body ? body : "", n, API_BODY_JSON_FLAGS, &where);
     if (!r->root)
         return refuse(e, NULL, "the body is not valid JSON: %s at line %d, column %d", where.text,
                       where.line, where.column);

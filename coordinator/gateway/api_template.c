@@ -3,6 +3,7 @@
  * has it.  For people who wonder what the model really reads: {"messages": […]} → {"prompt": "…"}.
  */
 
+#include "coordinator/gateway/api_body.h"
 #include "coordinator/gateway/api_chat.h"
 #include "coordinator/gateway/router.h"
 
@@ -22,17 +23,13 @@ void api_apply_template(struct gateway *g, const struct http_request *request, c
     char param[64] = "";
     struct buf prompt;
     if (!engine_info(g->engine)) {
-        gateway_reply_error(responder, conn, 503, "server_error", NULL, "loading",
-                            "the model is still loading: try again later");
+        gateway_reply_unready(g, responder, conn);
         return;
     }
-    json_t *root = json_loadb(request->body.length ? request->body.data : "", request->body.length,
-                              JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
+    json_t *root = api_body_read(request, responder, conn);
+    if (!root) return;
     buf_init(&prompt, 0);
-    if (!json_is_object(root))
-        gateway_reply_error(responder, conn, 400, "invalid_request_error", NULL, NULL,
-                            "the body must be a JSON object");
-    else if (api_chat_put_prompt(&prompt, root, g->chat_template, param) == ERR_OK)
+    if (api_chat_put_prompt(&prompt, root, g->chat_template, param) == ERR_OK)
         reply_prompt(responder, conn, &prompt);
     else
         gateway_reply_error(responder, conn, 400, "invalid_request_error", param, NULL,

@@ -66,6 +66,8 @@ void gateway_reply(const struct responder *r, void *conn, int status, const char
 /* {"error": {"message", "type", "param", "code"}}; param and code may be NULL. */
 void gateway_reply_error(const struct responder *r, void *conn, int status, const char *type,
                          const char *param, const char *code, const char *message);
+/* 503 while the model is loading, the server drains or its ranks are lost; says which. */
+void gateway_reply_unready(const struct gateway *g, const struct responder *r, void *conn);
 /* The same object appended to `out`. */
 void gateway_put_error(struct buf *out, const char *type, const char *param, const char *code,
                        const char *message);

@@ -17,6 +17,8 @@ struct route {
 static const struct route routes[] = {
     {HTTP_METHOD_POST, "/v1/completions", false, api_completions},
     {HTTP_METHOD_POST, "/v1/chat/completions", false, api_chat_completions},
+    {HTTP_METHOD_POST, "/tokenize", false, api_tokenize},
+    {HTTP_METHOD_POST, "/detokenize", false, api_detokenize},
     {HTTP_METHOD_POST, "/apply-template", false, api_apply_template},
     {HTTP_METHOD_GET, "/v1/models", false, api_models},
     {HTTP_METHOD_GET, "/v1/models/", true, api_model},
@@ -106,6 +108,24 @@ void gateway_reply_error(const struct responder *r, void *conn, int status, cons
                          const char *param, const char *code, const char *message) {
     const char *extra = status == 429 || status == 503 ? "Retry-After: 1\r\n" : NULL;
     reply_error(r, conn, status, type, param, code, message, extra);
+}
+
+void gateway_reply_unready(const struct gateway *g, const struct responder *r, void *conn) {
+    switch (engine_get_state(g->engine)) {
+    case ENGINE_STARTING:
+        gateway_reply_error(r, conn, 503, "server_error", NULL, "loading",
+                            "the model is still loading: try again later");
+        return;
+    case ENGINE_FAILED:
+        gateway_reply_error(r, conn, 503, "engine_lost", NULL, "engine_lost",
+                            "a rank of this server was lost: it ends, its operator must start it");
+        return;
+    case ENGINE_READY:
+    case ENGINE_DRAINING:
+    case ENGINE_STOPPED:
+        gateway_reply_error(r, conn, 503, "server_error", NULL, "draining",
+                            "this server is shutting down and takes no new requests");
+    }
 }
 
 struct gateway_status gateway_status_of(err e) {

@@ -14,6 +14,7 @@ route_handler api_metrics;                                  // api_metrics.c
 route_handler api_cluster;                                  // api_cluster.c
 route_handler api_page;                                     // api_page.c
 route_handler api_completions, api_chat_completions;        // api_openai.c
+route_handler api_tokenize, api_detokenize;                 // api_tokens.c
 route_handler api_apply_template;                           // api_template.c
 
 #endif
