@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -151,9 +152,32 @@ static err open_access_log(struct serve *s) {
     return ERR_OK;
 }
 
+/* The environment is read once: what we start does not get to see the key. */
+static err add_keys(struct api_keys *keys, const struct options *o) {
+    const char *variable = getenv("LOCKSTEP_API_KEY");
+    if (variable) TRY(api_keys_add(keys, variable, "LOCKSTEP_API_KEY"));
+    CHECK(unsetenv("LOCKSTEP_API_KEY") == 0);
+    for (size_t i = 0; i < o->n_api_keys; i++) TRY(api_keys_add(keys, o->api_keys[i], "--api-key"));
+    return o->api_key_file ? api_keys_read(keys, o->api_key_file) : ERR_OK;
+}
+
+/* Who may use the gateway. */
+static err guard_gateway(struct gateway *g, const struct options *o) {
+    g->cors = (struct cors){.origins = o->cors_origins, .n = o->n_cors_origins};
+    TRY(cors_check(&g->cors));
+    err e = add_keys(&g->keys, o);
+    if (e != ERR_OK) api_keys_deinit(&g->keys);
+    return e;
+}
+
 err cmd_serve(const struct options *o) {
     struct serve s = {.options = o};
-    TRY(open_access_log(&s));
+    TRY(guard_gateway(&s.gateway, o));
+    err e = open_access_log(&s);
+    if (e != ERR_OK) {
+        api_keys_deinit(&s.gateway.keys);
+        return e;
+    }
     request_metrics_init(&s.gateway.metrics);
     CHECK(uv_loop_init(&s.loop) == 0);
     s.gateway.created_s = clock_unix_s();
@@ -161,7 +185,7 @@ err cmd_serve(const struct options *o) {
           (ssize_t)sizeof s.gateway.id_prefix);
     s.gateway.page = !o->no_page;
     name_model(&s.gateway, o->model);
-    err e = chat_template_create(&s.gateway.chat_template, o->chat_template);
+    e = chat_template_create(&s.gateway.chat_template, o->chat_template);
     if (e == ERR_OK) e = server_listen(&s.server, &s.loop, &s.gateway, o->host, o->port);
     if (e == ERR_OK) {
         watch_signals(&s);
@@ -181,6 +205,7 @@ err cmd_serve(const struct options *o) {
     uv_run(&s.loop, UV_RUN_DEFAULT);
     engine_free(s.engine);
     chat_template_free(s.gateway.chat_template);
+    api_keys_deinit(&s.gateway.keys);
     uv_run(&s.loop, UV_RUN_DEFAULT);
     CHECK(uv_loop_close(&s.loop) == 0);
     if (s.gateway.access_log) access_log_close(s.gateway.access_log);

@@ -17,6 +17,8 @@
 #define OPTIONS_MAX_LAUNCHER_ARGS 64
 #define OPTIONS_MAX_STOPS         4
 #define OPTIONS_MAX_NUMBERS       16
+#define OPTIONS_MAX_KEYS          16
+#define OPTIONS_MAX_ORIGINS       32
 
 enum kv_type { KV_F16, KV_F32 };
 enum access_format { ACCESS_LOGFMT, ACCESS_JSON };
@@ -79,8 +81,13 @@ struct options {
     const char *access_log;    // --access-log FILE, "-": standard error, "off"
     enum access_format access_format;
     bool log_prompts;
-    uint32_t queue_requests; // --queue-requests, choices
-    uint64_t queue_tokens;   // --queue-tokens
+    uint32_t queue_requests;                // --queue-requests, choices
+    uint64_t queue_tokens;                  // --queue-tokens
+    const char *api_keys[OPTIONS_MAX_KEYS]; // --api-key
+    size_t n_api_keys;
+    const char *api_key_file;                      // --api-key-file
+    const char *cors_origins[OPTIONS_MAX_ORIGINS]; // --cors-origin
+    size_t n_cors_origins;
     /* --- bench --- */
     struct number_list bench_ranks;   // -n; the first of them is `ranks` too
     struct number_list bench_threads; // -t

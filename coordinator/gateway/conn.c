@@ -183,12 +183,17 @@ static void write_buf(struct conn *c, struct buf *b) {
 static void respond_head(void *ctx, int status, const char *content_type, const char *extra,
                          int64_t length) {
     struct conn *c = ctx;
-    struct buf head;
+    struct buf head, extras;
     buf_init(&head, 0);
+    buf_init(&extras, 0);
+    const struct buf *origin = &http_parser_request(c->parser)->origin;
+    cors_put_headers(&extras, &c->server->gateway->cors, origin->length ? origin->data : "");
+    if (extra) buf_puts(&extras, extra);
     c->streaming = length < 0;
     c->record.status = status;
     if (c->streaming && c->http_1_0) c->keep_alive = false;
-    http_put_head(&head, status, content_type, extra, length, c->keep_alive, c->http_1_0);
+    http_put_head(&head, status, content_type, extras.data, length, c->keep_alive, c->http_1_0);
+    buf_deinit(&extras);
     write_buf(c, &head);
 }
 

@@ -15,7 +15,9 @@
 #include <stdint.h>
 
 #include "coordinator/gateway/access_log.h"
+#include "coordinator/gateway/api_keys.h"
 #include "coordinator/gateway/chat_template.h"
+#include "coordinator/gateway/cors.h"
 #include "coordinator/gateway/http.h"
 #include "coordinator/gateway/request_metrics.h"
 #include "coordinator/scheduling/engine.h"
@@ -32,6 +34,8 @@ struct gateway {
     struct request_metrics metrics;
     struct access_log *access_log;       // NULL: none
     struct chat_template *chat_template; // NULL: plain transcripts
+    struct api_keys keys;                // none: everybody may ask
+    struct cors cors;
 };
 
 /* How an exchange answers.  `head` once, `body` any number of times, `done` once and last: after it

@@ -92,6 +92,7 @@ static struct buf *buffer_for(struct http_parser *p) {
                   {"authorization", &p->request.authorization},
                   {"origin", &p->request.origin},
                   {"if-none-match", &p->request.if_none_match},
+                  {"access-control-request-headers", &p->request.asked_headers},
                   {"expect", &p->expect},
                   {"transfer-encoding", &p->coding}};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
@@ -208,6 +209,7 @@ struct http_parser *http_parser_create(void) {
     buf_init(&p->request.authorization, HTTP_MAX_HEAD_BYTES);
     buf_init(&p->request.origin, HTTP_MAX_HEAD_BYTES);
     buf_init(&p->request.if_none_match, HTTP_MAX_HEAD_BYTES);
+    buf_init(&p->request.asked_headers, HTTP_MAX_HEAD_BYTES);
     buf_init(&p->request.body, HTTP_MAX_BODY_BYTES);
     buf_init(&p->field, HTTP_MAX_HEAD_BYTES);
     buf_init(&p->ignored, HTTP_MAX_HEAD_BYTES);
@@ -223,6 +225,7 @@ void http_parser_free(struct http_parser *p) {
     buf_deinit(&p->request.authorization);
     buf_deinit(&p->request.origin);
     buf_deinit(&p->request.if_none_match);
+    buf_deinit(&p->request.asked_headers);
     buf_deinit(&p->request.body);
     buf_deinit(&p->field);
     buf_deinit(&p->ignored);
@@ -285,6 +288,7 @@ void http_parser_next(struct http_parser *p) {
     buf_clear(&p->request.authorization);
     buf_clear(&p->request.origin);
     buf_clear(&p->request.if_none_match);
+    buf_clear(&p->request.asked_headers);
     buf_clear(&p->field);
     buf_clear(&p->expect);
     buf_clear(&p->coding);
@@ -345,9 +349,10 @@ void http_put_head(struct buf *out, int status, const char *content_type, const 
                    int64_t length, bool keep_alive, bool http_1_0) {
     buf_printf(out, "HTTP/1.1 %d %s\r\n", status, http_status_text(status));
     if (content_type) buf_printf(out, "Content-Type: %s\r\n", content_type);
-    if (length >= 0)
+    bool never_has_body = status == 204; // then it says nothing of one: RFC 9110, 8.6
+    if (length >= 0 && !never_has_body)
         buf_printf(out, "Content-Length: %lld\r\n", (long long)length);
-    else if (!http_1_0)
+    else if (length < 0 && !http_1_0)
         buf_puts(out, "Transfer-Encoding: chunked\r\n");
     if (!keep_alive || (length < 0 && http_1_0))
         buf_puts(out, "Connection: close\r\n");

@@ -27,6 +27,7 @@ struct http_request {
     enum http_method method;
     struct buf path;                                               // without the query, not decoded
     struct buf content_type, authorization, origin, if_none_match; // "" when absent
+    struct buf asked_headers;                                      // Access-Control-Request-Headers
     struct buf body;
     bool keep_alive;
     bool http_1_0; // no chunked answers

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-/* router.c: the table of routes, and the answers 404 and 405.  A new endpoint is a row.  Paths have
- * one method each (and HEAD where there is GET). */
+/* router.c: the table of routes, and the answers 401, 404 and 405.  A new endpoint is a row.  Paths
+ * have one method each, HEAD where there is GET, and OPTIONS for browsers that ask before they send
+ * (they send no key with that). */
 
 #include "coordinator/gateway/router.h"
 
@@ -48,11 +49,48 @@ static void reply_error(const struct responder *r, void *conn, int status, const
     buf_deinit(&json);
 }
 
+static const char *text_of(const struct buf *b) {
+    return b->length ? b->data : "";
+}
+
+static bool is_preflight(const struct gateway *g, const struct http_request *request) {
+    return request->method == HTTP_METHOD_OPTIONS &&
+           cors_allows(&g->cors, text_of(&request->origin));
+}
+
+static void reply_preflight(const struct route *route, const struct http_request *request,
+                            const struct responder *responder, void *conn) {
+    struct buf extra;
+    buf_init(&extra, 0);
+    bool get = route->method == HTTP_METHOD_GET;
+    cors_put_preflight(&extra, get ? "GET, HEAD, OPTIONS" : "POST, OPTIONS",
+                       text_of(&request->asked_headers));
+    responder->head(conn, 204, NULL, extra.data, 0);
+    responder->done(conn);
+    buf_deinit(&extra);
+}
+
+/* RFC 6750, 3: without a key the challenge names no error. */
+static void refuse_key(bool missing, const struct responder *responder, void *conn) {
+    reply_error(responder, conn, 401, "invalid_request_error", NULL, "invalid_api_key",
+                missing ? "this server wants an API key: send it as 'Authorization: Bearer KEY'"
+                        : "the API key is not one of this server's",
+                missing ? "WWW-Authenticate: Bearer realm=\"lockstep\"\r\n"
+                        : "WWW-Authenticate: Bearer realm=\"lockstep\", "
+                          "error=\"invalid_token\"\r\n");
+}
+
 void gateway_handle(struct gateway *g, const struct http_request *request,
                     const struct responder *responder, void *conn, struct exchange **x) {
     *x = NULL;
-    const char *path = request->path.length ? request->path.data : "";
+    const char *path = text_of(&request->path);
     const struct route *known = NULL;
+    bool preflight = is_preflight(g, request);
+    enum api_keys_verdict key = api_keys_judge(&g->keys, path, text_of(&request->authorization));
+    if (key != API_KEY_GOOD && !preflight) {
+        refuse_key(key == API_KEY_MISSING, responder, conn);
+        return;
+    }
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         const struct route *r = &routes[i];
         if (!matches(r, path)) continue;
@@ -63,7 +101,9 @@ void gateway_handle(struct gateway *g, const struct http_request *request,
         return;
     }
     char message[300];
-    if (known) {
+    if (known && preflight) {
+        reply_preflight(known, request, responder, conn);
+    } else if (known) {
         bool get = known->method == HTTP_METHOD_GET;
         snprintf(message, sizeof message, "%.200s takes %s only", path, get ? "GET" : "POST");
         reply_error(responder, conn, 405, "invalid_request_error", NULL, "method_not_allowed",

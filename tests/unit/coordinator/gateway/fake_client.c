@@ -14,7 +14,7 @@ static void on_head(void *conn, int status, const char *content_type, const char
     CHECK(c->status == 0 && !c->done && !c->gone);
     c->status = status;
     c->length = length;
-    buf_puts(&c->content_type, content_type);
+    if (content_type) buf_puts(&c->content_type, content_type);
     if (extra) buf_puts(&c->extra, extra);
 }
 
@@ -36,7 +36,8 @@ static void on_done(void *conn) {
 static const struct responder responder = {.head = on_head, .body = on_body, .done = on_done};
 
 static void send_request(struct fake_client *c, struct gateway *g, enum http_method method,
-                         const char *path, const char *body, const char *tag) {
+                         const char *path, const char *body, const char *authorization,
+                         const char *origin, const char *tag) {
     *c = (struct fake_client){0};
     buf_init(&c->content_type, 0);
     buf_init(&c->extra, 0);
@@ -50,6 +51,8 @@ static void send_request(struct fake_client *c, struct gateway *g, enum http_met
     buf_init(&request.body, 0);
     if (tag) buf_puts(&request.if_none_match, tag);
     buf_puts(&request.path, path);
+    buf_puts(&request.authorization, authorization);
+    buf_puts(&request.origin, origin);
     if (body) {
         buf_puts(&request.content_type, "application/json");
         buf_puts(&request.body, body);
@@ -61,17 +64,25 @@ static void send_request(struct fake_client *c, struct gateway *g, enum http_met
     buf_deinit(&request.path); // nothing of the request is kept
     buf_deinit(&request.content_type);
     buf_deinit(&request.if_none_match);
+    buf_deinit(&request.authorization);
+    buf_deinit(&request.origin);
     buf_deinit(&request.body);
 }
 
 void fake_client_send(struct fake_client *c, struct gateway *g, enum http_method method,
                       const char *path, const char *body) {
-    send_request(c, g, method, path, body, NULL);
+    send_request(c, g, method, path, body, "", "", NULL);
+}
+
+void fake_client_send_with(struct fake_client *c, struct gateway *g, enum http_method method,
+                           const char *path, const char *body, const char *authorization,
+                           const char *origin) {
+    send_request(c, g, method, path, body, authorization, origin, NULL);
 }
 
 void fake_client_send_tag(struct fake_client *c, struct gateway *g, const char *path,
                           const char *tag) {
-    send_request(c, g, HTTP_METHOD_GET, path, NULL, tag);
+    send_request(c, g, HTTP_METHOD_GET, path, NULL, "", "", tag);
 }
 
 void fake_client_leave(struct fake_client *c) {

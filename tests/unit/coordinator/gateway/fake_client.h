@@ -24,6 +24,10 @@ void fake_client_send(struct fake_client *c, struct gateway *g, enum http_method
 /* GET with If-None-Match. */
 void fake_client_send_tag(struct fake_client *c, struct gateway *g, const char *path,
                           const char *tag);
+/* The same with values of the headers Authorization and Origin. */
+void fake_client_send_with(struct fake_client *c, struct gateway *g, enum http_method method,
+                           const char *path, const char *body, const char *authorization,
+                           const char *origin);
 /* The client goes away, whatever state the answer is in. */
 void fake_client_leave(struct fake_client *c);
 void fake_client_close(struct fake_client *c);

@@ -329,6 +329,9 @@ static void heads_say_how_the_body_ends(void **state) {
     http_put_head(&b, 200, NULL, NULL, -1, true, true); // 1.0: the connection's end
     assert_string_equal(b.data, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
     buf_clear(&b);
+    http_put_head(&b, 204, NULL, NULL, 0, true, false);
+    assert_string_equal(b.data, "HTTP/1.1 204 No Content\r\n\r\n");
+    buf_clear(&b);
     http_put_head(&b, 200, NULL, NULL, 3, true, true);
     assert_string_equal(b.data,
                         "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\n");

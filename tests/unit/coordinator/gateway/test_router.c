@@ -102,6 +102,75 @@ static void refusals_are_error_objects(void **state) {
     fake_engine_deinit(&w.engine);
 }
 
+static int status_with(struct world *w, enum http_method method, const char *path,
+                       const char *authorization, const char *says) {
+    struct fake_client c;
+    fake_client_send_with(&c, &w->gateway, method, path, NULL, authorization, "");
+    int status = c.status;
+    if (status == 401) expect_error(&c, 401, "invalid_request_error", "invalid_api_key");
+    if (says && !strstr(c.extra.data, says)) fail_msg("'%s' has no %s", c.extra.data, says);
+    fake_client_close(&c);
+    return status;
+}
+
+static void keys_are_asked_for(void **state) {
+    (void)state;
+    struct world w;
+    open_world(&w);
+    assert_int_equal(status_with(&w, HTTP_METHOD_GET, "/v1/models", "Bearer x", NULL), 200);
+    assert_int_equal(api_keys_add(&w.gateway.keys, "secret", "test"), ERR_OK);
+    assert_int_equal(status_with(&w, HTTP_METHOD_GET, "/v1/models", "Bearer secret", NULL), 200);
+    assert_int_equal(status_with(&w, HTTP_METHOD_GET, "/v1/models", "",
+                                 "WWW-Authenticate: Bearer realm=\"lockstep\"\r\n"),
+                     401);
+    assert_int_equal(
+        status_with(&w, HTTP_METHOD_GET, "/v1/models", "Bearer other", "error=\"invalid_token\""),
+        401);
+    // whatever it is, and also where there is nothing
+    static const char *const closed[] = {"/v1/completions", "/v1/chat/completions", "/tokenize",
+                                         "/metrics",        "/v1/models/demo",      "/nothing"};
+    for (size_t i = 0; i < sizeof closed / sizeof *closed; i++) {
+        assert_int_equal(status_with(&w, HTTP_METHOD_POST, closed[i], "Bearer secre", NULL), 401);
+        assert_int_equal(status_with(&w, HTTP_METHOD_GET, closed[i], "", NULL), 401);
+        assert_int_equal(status_with(&w, HTTP_METHOD_OPTIONS, closed[i], "", NULL), 401);
+    }
+    assert_int_equal(status_with(&w, HTTP_METHOD_GET, "/health", "", NULL), 200);
+    assert_int_equal(status_with(&w, HTTP_METHOD_GET, "/ready", "Bearer other", NULL), 200);
+    api_keys_deinit(&w.gateway.keys);
+    fake_engine_deinit(&w.engine);
+}
+
+static void browsers_may_ask_first(void **state) {
+    (void)state;
+    static const char *const origins[] = {"https://a.org"};
+    struct world w;
+    struct fake_client c;
+    open_world(&w);
+    assert_int_equal(api_keys_add(&w.gateway.keys, "secret", "test"), ERR_OK);
+    w.gateway.cors = (struct cors){.origins = origins, .n = 1};
+    static const struct {
+        const char *path, *origin, *says;
+        int status;
+    } cases[] = {
+        {"/v1/completions", "https://a.org", "Access-Control-Allow-Methods: POST, OPTIONS", 204},
+        {"/v1/models", "https://a.org", "Access-Control-Allow-Methods: GET, HEAD, OPTIONS", 204},
+        {"/nothing", "https://a.org", NULL, 404},
+        {"/v1/models", "https://b.org", "WWW-Authenticate", 401},
+        {"/v1/models", "", "WWW-Authenticate", 401},
+        {"/health", "https://b.org", "Allow: GET, HEAD", 405},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fake_client_send_with(&c, &w.gateway, HTTP_METHOD_OPTIONS, cases[i].path, NULL, "",
+                              cases[i].origin);
+        assert_int_equal(c.status, cases[i].status);
+        if (cases[i].says) assert_non_null(strstr(c.extra.data, cases[i].says));
+        if (c.status == 204) assert_int_equal(c.body.length, 0);
+        fake_client_close(&c);
+    }
+    api_keys_deinit(&w.gateway.keys);
+    fake_engine_deinit(&w.engine);
+}
+
 static void models_are_listed(void **state) {
     (void)state;
     struct world w;
@@ -225,6 +294,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(paths_and_methods),
         cmocka_unit_test(refusals_are_error_objects),
+        cmocka_unit_test(keys_are_asked_for),
+        cmocka_unit_test(browsers_may_ask_first),
         cmocka_unit_test(models_are_listed),
         cmocka_unit_test(health_and_readiness_in_every_state),
         cmocka_unit_test(completions_wait_for_the_model),
