@@ -248,8 +248,7 @@ static void finish_exchange(struct exchange *x) {
     if (x->request.stream && (x->head_sent || x->error == ERR_OK)) {
         finish_stream(x);
     } else if (x->error != ERR_OK) {
-        struct gateway_status s = gateway_status_of(x->error);
-        gateway_reply_error(x->responder, x->conn, s.status, s.type, NULL, s.code, x->message);
+        gateway_reply_refusal(x->gateway, x->responder, x->conn, x->error, NULL, x->message);
     } else {
         reply_put_whole(&x->out, &x->head, x->choices, x->n_choices,
                         x->request.params.want_logprobs, &x->usage);
@@ -328,10 +327,9 @@ static void open_exchange(struct gateway *g, struct api_request *request,
     for (size_t i = 0; i < x->n_choices; i++) reply_choice_init(&x->choices[i]);
     err e = submit_all(x);
     if (e != ERR_OK) {
-        struct gateway_status s = gateway_status_of(e);
-        gateway_reply_error(responder, conn, s.status, s.type,
-                            e == ERR_CONTEXT ? (request->chat ? "messages" : "prompt") : NULL,
-                            s.code, error_message());
+        const char *param = request->chat ? "messages" : "prompt";
+        gateway_reply_refusal(g, responder, conn, e, e == ERR_CONTEXT ? param : NULL,
+                              error_message());
         exchange_free(x);
         return;
     }

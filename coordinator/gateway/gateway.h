@@ -75,10 +75,14 @@ void gateway_reply_unready(const struct gateway *g, const struct responder *r, v
 /* The same object appended to `out`. */
 void gateway_put_error(struct buf *out, const char *type, const char *param, const char *code,
                        const char *message);
+/* The answer to a request that the engine refused, or that failed before its first byte; 429 says
+ * when to come back by the measured pace of the queue. */
+void gateway_reply_refusal(const struct gateway *g, const struct responder *r, void *conn, err e,
+                           const char *param, const char *message);
 /* The HTTP answer for an error of the engine: 400, 429 or 503 with its type. */
 struct gateway_status {
     int status;
-    const char *type, *code, *extra;
+    const char *type, *code;
 };
 struct gateway_status gateway_status_of(err e);
 /* "ok", "loading", "draining", "ranks_lost" or "stopped". */

@@ -168,20 +168,29 @@ void gateway_reply_unready(const struct gateway *g, const struct responder *r, v
     }
 }
 
+void gateway_reply_refusal(const struct gateway *g, const struct responder *r, void *conn, err e,
+                           const char *param, const char *message) {
+    struct gateway_status s = gateway_status_of(e);
+    char retry[40];
+    uint32_t seconds = s.status == 429 ? engine_retry_s(g->engine) : 1;
+    snprintf(retry, sizeof retry, "Retry-After: %u\r\n", seconds);
+    reply_error(r, conn, s.status, s.type, param, s.code, message,
+                s.status == 429 || s.status == 503 ? retry : NULL);
+}
+
 struct gateway_status gateway_status_of(err e) {
     switch (e) {
     case ERR_CONTEXT:
-        return (struct gateway_status){400, "invalid_request_error", "context_length_exceeded",
-                                       NULL};
+        return (struct gateway_status){400, "invalid_request_error", "context_length_exceeded"};
     case ERR_REQUEST:
-    case ERR_USAGE: return (struct gateway_status){400, "invalid_request_error", NULL, NULL};
-    case ERR_BUSY: return (struct gateway_status){429, "rate_limit_error", "queue_full", NULL};
-    case ERR_LAUNCH: return (struct gateway_status){503, "server_error", "loading", NULL};
-    case ERR_CANCELLED: return (struct gateway_status){503, "server_error", "stopping", NULL};
+    case ERR_USAGE: return (struct gateway_status){400, "invalid_request_error", NULL};
+    case ERR_BUSY: return (struct gateway_status){429, "rate_limit_error", "queue_full"};
+    case ERR_LAUNCH: return (struct gateway_status){503, "server_error", "loading"};
+    case ERR_CANCELLED: return (struct gateway_status){503, "server_error", "stopping"};
     case ERR_RANK_LOST:
     case ERR_MISMATCH:
     case ERR_PROTOCOL:
-    case ERR_IO: return (struct gateway_status){503, "engine_lost", "engine_lost", NULL};
-    default: return (struct gateway_status){503, "server_error", NULL, NULL};
+    case ERR_IO: return (struct gateway_status){503, "engine_lost", "engine_lost"};
+    default: return (struct gateway_status){503, "server_error", NULL};
     }
 }

@@ -18,6 +18,7 @@
 #include "coordinator/scheduling/sched.h"
 
 #define TIMER_NS ((uint64_t)1000 * 1000) // the loop's timers count milliseconds
+#define NS_PER_S ((uint64_t)1000 * 1000 * 1000)
 
 struct engine {
     uv_loop_t *loop;
@@ -201,6 +202,12 @@ struct engine_counts engine_get_counts(const struct engine *e) {
                                   .preempted = c.preempted,
                                   .prefix_cache_queries = c.prefix_queries,
                                   .prefix_cache_hits = c.prefix_hits};
+}
+
+uint32_t engine_retry_s(const struct engine *e) {
+    if (!e->sched) return ENGINE_MIN_RETRY_S;
+    uint64_t s = sched_expect_room_ns(e->sched, clock_ns()) / NS_PER_S + 1; // rounded up
+    return s < ENGINE_MAX_RETRY_S ? (uint32_t)s : ENGINE_MAX_RETRY_S;
 }
 
 err engine_submit(struct engine *e, const int32_t *prompt, size_t n_prompt,

@@ -16,6 +16,9 @@
 
 struct engine;
 
+#define ENGINE_MIN_RETRY_S 1u
+#define ENGINE_MAX_RETRY_S 60u // the official clients ignore more
+
 enum engine_state { ENGINE_STARTING, ENGINE_READY, ENGINE_DRAINING, ENGINE_FAILED, ENGINE_STOPPED };
 
 /* The ranks may have had another step before this one when it was sent. */
@@ -54,6 +57,9 @@ enum engine_state engine_get_state(const struct engine *e);
 /* Model, tokenizer, plan, ranks, ctx.  NULL before `ready`; still valid after `failed`. */
 const struct cluster_info *engine_info(const struct engine *e);
 struct engine_counts engine_get_counts(const struct engine *e);
+/* When a request that found the queue full may try again: once half of the queue has moved on, by
+ * the measured pace; ENGINE_MIN_RETRY_S to ENGINE_MAX_RETRY_S seconds. */
+uint32_t engine_retry_s(const struct engine *e);
 
 /* Queues a request; *id is not 0.  Copies prompt and params.  Refusals (nothing was queued, the
  * sink is not called): ERR_RANK_LOST / ERR_LAUNCH not ready or ranks lost, ERR_CONTEXT the

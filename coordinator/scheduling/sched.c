@@ -205,3 +205,7 @@ struct sched_counts sched_get_counts(const struct sched *s) {
     c.kv_blocks_used = s->blocks.used;
     return c;
 }
+
+uint64_t sched_expect_room_ns(const struct sched *s, uint64_t now_ns) {
+    return turnover_expect_ns(&s->turnover, (s->waiting.count + 1) / 2, now_ns);
+}

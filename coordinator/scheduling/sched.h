@@ -73,5 +73,8 @@ MUST_USE err sched_apply(struct sched *s, const struct batch_result *r, uint64_t
 /* Every open request ends with this error at the next sched_flush. */
 void sched_fail_all(struct sched *s, err code, const char *message);
 struct sched_counts sched_get_counts(const struct sched *s);
+/* How long until half of those that wait will have got a place, by the measured pace; 0: nothing is
+ * known. */
+uint64_t sched_expect_room_ns(const struct sched *s, uint64_t now_ns);
 
 #endif

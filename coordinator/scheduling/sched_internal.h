@@ -10,6 +10,7 @@
 #include "coordinator/scheduling/queue.h"
 #include "coordinator/scheduling/sched.h"
 #include "coordinator/scheduling/sequence.h"
+#include "coordinator/scheduling/turnover.h"
 
 /* A step that the ranks have and have not answered. */
 struct flight {
@@ -27,6 +28,7 @@ struct sched {
     struct block_pool blocks;
     struct prefix prefix;
     struct queue waiting;
+    struct turnover turnover;  // of the queue
     struct sequence **running; // [max_batch], oldest first
     uint32_t n_running;
     struct request **requests; // [requests_capacity] open ones

@@ -76,6 +76,7 @@ static bool admit_one(struct sched *s, uint64_t now_ns) {
     uint32_t need = block_count_for(tokens) - found.n_in_use + spare_blocks(s);
     if (s->n_running > 0 && need > s->blocks.count - s->blocks.used) return false;
     queue_remove(&s->waiting, q);
+    turnover_admit(&s->turnover, now_ns);
     q->place = SEQUENCE_RUNNING;
     s->running[s->n_running++] = q;
     sched__take_shared(s, q, &found);
@@ -197,6 +198,7 @@ bool sched_next(struct sched *s, uint64_t now_ns, struct batch *out) {
         }
         place(s, f, q, n);
     }
+    turnover_wait(&s->turnover, s->waiting.count, now_ns);
     if (f->n_seqs == 0) return false;
     f->step = s->next_step++;
     f->sent_ns = now_ns;

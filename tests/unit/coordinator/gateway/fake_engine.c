@@ -28,6 +28,10 @@ const struct cluster_info *engine_info(const struct engine *e) {
     return e->state == ENGINE_STARTING ? NULL : &e->info;
 }
 
+uint32_t engine_retry_s(const struct engine *e) {
+    return e->retry_s;
+}
+
 struct engine_counts engine_get_counts(const struct engine *e) {
     return e->counts;
 }

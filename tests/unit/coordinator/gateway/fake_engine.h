@@ -26,6 +26,7 @@ struct engine {
     struct engine_counts counts;
     uint32_t refuse_at; // which submission is refused (from 1), 0: none
     err refuse_with;
+    uint32_t retry_s; // when to come back
     struct fake_request requests[FAKE_MAX_REQUESTS];
     uint32_t n_requests;
 };

@@ -488,14 +488,16 @@ static void refusals_have_their_status(void **state) {
         fake_engine_init(&w.engine, tokenizer);
         w.engine.refuse_at = 3;
         w.engine.refuse_with = cases[i].error;
+        w.engine.retry_s = 17; // the estimate from its queue
         fake_client_send(&w.client, &w.gateway, HTTP_METHOD_POST, TEXT,
                          "{\"prompt\":[\"a\",\"b\",\"c\",\"d\"],\"stream\":true,\"echo\":true}");
         expect_error(&w, cases[i].status, cases[i].type, cases[i].param, cases[i].code);
         assert_int_equal(w.engine.n_requests, 2);
         assert_true(w.engine.requests[0].abandoned && w.engine.requests[1].abandoned);
-        bool retry = cases[i].status != 400;
-        assert_string_equal(w.client.extra.length ? w.client.extra.data : "",
-                            retry ? "Retry-After: 1\r\n" : "");
+        const char *extra = w.client.extra.length ? w.client.extra.data : "";
+        assert_string_equal(extra, cases[i].status == 429   ? "Retry-After: 17\r\n"
+                                   : cases[i].status == 503 ? "Retry-After: 1\r\n"
+                                                            : "");
         end(&w);
     }
 }
