@@ -49,7 +49,7 @@ static const struct field fields[] = {
     {"top_k", FIELD_INT, BOTH, AT(top_k), -1, 1e9, 0},
     {"n", FIELD_INT, BOTH, AT(n), 1, REQUEST_MAX_CHOICES, 0},
     {"max_tokens", FIELD_INT, BOTH, AT(max_tokens), 0, 1e15, 0},
-    {"max_completion_tokens", FIELD_INT, CHAT, AT(max_completion_tokens), 0, 1e15, 0},
+    {"max_completion_tokens", FIELD_INT, BOTH, AT(max_completion_tokens), 0, 1e15, 0},
     {"seed", FIELD_INT, BOTH, AT(seed), -9.3e18, 9.3e18, AT(has_seed)},
     {"logprobs", FIELD_INT, TEXT, AT(logprobs_count), 0, REQUEST_MAX_TOP, AT(has_logprobs_count)},
     {"logprobs", FIELD_BOOL, CHAT, AT(logprobs), 0, 0, 0},
