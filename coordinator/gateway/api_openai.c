@@ -39,11 +39,11 @@ struct exchange {
     struct api_request request;
     struct reply_head head;
     struct part parts[API_MAX_PROMPTS];
-    size_t n_open;                // parts that have not ended
-    struct reply_choice *choices; // [n_choices]
-    size_t n_choices;
-    bool *role_sent;    // [n_choices]
-    uint64_t *token_ns; // [n_choices] when its latest token came
+    size_t n_open;                 // parts that have not ended
+    struct reply_choice *choices;  // [n_choices]
+    size_t n_choices, last_choice; // last: the one that finished last
+    bool *role_sent;               // [n_choices]
+    uint64_t *token_ns;            // [n_choices] when its latest token came
     uint64_t begun_ns, first_token_ns;
     struct request_usage usage;
     bool head_sent;
@@ -76,17 +76,20 @@ static void send_out(struct exchange *x) {
     buf_clear(&x->out);
 }
 
+/* The first chunk of a choice of a chat. */
+static void put_role(struct exchange *x, size_t choice) {
+    if (!x->head.chat || x->role_sent[choice]) return;
+    x->role_sent[choice] = true;
+    sse_begin(&x->out);
+    reply_put_chunk(&x->out, &x->head, (uint32_t)choice, "", 0, NULL, true, FINISH_NONE,
+                    x->request.include_usage);
+    sse_end(&x->out);
+}
+
 static void send_chunk(struct exchange *x, size_t choice, const char *text, size_t n,
                        enum finish_reason reason) {
     struct reply_choice *c = &x->choices[choice];
-    bool first = x->head.chat && !x->role_sent[choice];
-    if (first) {
-        x->role_sent[choice] = true;
-        sse_begin(&x->out);
-        reply_put_chunk(&x->out, &x->head, (uint32_t)choice, "", 0, NULL, true, FINISH_NONE,
-                        x->request.include_usage);
-        sse_end(&x->out);
-    }
+    put_role(x, choice);
     bool logprobs = x->request.params.want_logprobs && reason == FINISH_NONE;
     sse_begin(&x->out);
     reply_put_chunk(&x->out, &x->head, (uint32_t)choice, text, n, logprobs ? c : NULL, false,
@@ -218,12 +221,29 @@ static void on_text(void *ctx, uint32_t choice, const char *text, size_t n,
     if (n || (n_tokens && x->request.params.want_logprobs)) show(x, index, text, n);
 }
 
+/* The last choice has finished, and no usage chunk will follow: its chunk waits for the timings,
+ * which the end brings. */
+static bool ends_with_timings(const struct exchange *x) {
+    bool all = !x->request.include_usage;
+    for (size_t i = 0; i < x->n_choices; i++) all &= x->choices[i].reason != FINISH_NONE;
+    return all;
+}
+
 static void on_finish(void *ctx, uint32_t choice, enum finish_reason reason) {
     struct part *part = ctx;
     struct exchange *x = part->exchange;
     size_t index = part->first_choice + choice;
     count_finish(x, index, reason);
-    if (x->request.stream) send_chunk(x, index, "", 0, reason);
+    x->last_choice = index;
+    if (x->request.stream && !ends_with_timings(x)) send_chunk(x, index, "", 0, reason);
+}
+
+static void put_last_chunk(struct exchange *x) {
+    put_role(x, x->last_choice);
+    sse_begin(&x->out);
+    reply_put_last_chunk(&x->out, &x->head, (uint32_t)x->last_choice,
+                         x->choices[x->last_choice].reason, &x->usage);
+    sse_end(&x->out);
 }
 
 static void finish_stream(struct exchange *x) {
@@ -237,6 +257,8 @@ static void finish_stream(struct exchange *x) {
             sse_begin(&x->out);
             reply_put_usage_chunk(&x->out, &x->head, &x->usage);
             sse_end(&x->out);
+        } else {
+            put_last_chunk(x);
         }
         sse_put_done(&x->out);
     }

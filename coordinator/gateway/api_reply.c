@@ -202,9 +202,10 @@ static void put_reason(struct buf *out, enum finish_reason reason) {
         buf_puts(out, ",\"finish_reason\":null");
 }
 
-void reply_put_chunk(struct buf *out, const struct reply_head *h, uint32_t index, const char *text,
-                     size_t n, const struct reply_choice *logprobs, bool first,
-                     enum finish_reason reason, bool null_usage) {
+/* A chunk as far as its choice. */
+static void put_choice_chunk(struct buf *out, const struct reply_head *h, uint32_t index,
+                             const char *text, size_t n, const struct reply_choice *logprobs,
+                             bool first, enum finish_reason reason) {
     put_head(out, h);
     buf_printf(out, ",\"choices\":[{\"index\":%u,", index);
     if (h->chat) {
@@ -222,6 +223,12 @@ void reply_put_chunk(struct buf *out, const struct reply_head *h, uint32_t index
     put_logprobs(out, h->chat, logprobs);
     put_reason(out, reason);
     buf_puts(out, "}]");
+}
+
+void reply_put_chunk(struct buf *out, const struct reply_head *h, uint32_t index, const char *text,
+                     size_t n, const struct reply_choice *logprobs, bool first,
+                     enum finish_reason reason, bool null_usage) {
+    put_choice_chunk(out, h, index, text, n, logprobs, first, reason);
     if (null_usage) buf_puts(out, ",\"usage\":null");
     buf_putc(out, '}');
 }
@@ -230,22 +237,38 @@ static double per_second(double n, uint64_t ns) {
     return ns ? n / ((double)ns / 1e9) : 0;
 }
 
-/* `timings` as llama-server gives them: prompt_n was computed, cache_n found in the cache. */
-static void put_usage(struct buf *out, const struct request_usage *u) {
+/* As llama-server gives them: prompt_n was computed, cache_n found in the cache.  The first token
+ * of a completion belongs to the prompt's time. */
+static void put_timings(struct buf *out, const struct request_usage *u) {
     double decoded = u->completion_tokens > 1 ? u->completion_tokens - 1.0 : 0;
-    uint32_t computed = u->prompt_tokens - u->cached_tokens;
+    double computed = u->prompt_tokens - u->cached_tokens;
+    double prompt_ms = (double)u->prefill_ns / 1e6, predicted_ms = (double)u->decode_ns / 1e6;
+    buf_printf(
+        out,
+        ",\"timings\":{\"queue_ms\":%.3f,\"cache_n\":%u,\"prompt_n\":%.0f,\"prompt_ms\":%.3f,"
+        "\"prompt_per_token_ms\":%.3f,\"prompt_per_second\":%.3f,\"predicted_n\":%u,"
+        "\"predicted_ms\":%.3f,\"predicted_per_token_ms\":%.3f,"
+        "\"predicted_per_second\":%.3f}",
+        (double)u->queue_ns / 1e6, u->cached_tokens, computed, prompt_ms,
+        computed > 0 ? prompt_ms / computed : 0, per_second(computed, u->prefill_ns),
+        u->completion_tokens, predicted_ms, decoded > 0 ? predicted_ms / decoded : 0,
+        per_second(decoded, u->decode_ns));
+}
+
+static void put_usage(struct buf *out, const struct request_usage *u) {
     buf_printf(out,
                "\"usage\":{\"prompt_tokens\":%u,\"completion_tokens\":%u,\"total_tokens\":%u,"
                "\"prompt_tokens_details\":{\"cached_tokens\":%u}}",
                u->prompt_tokens, u->completion_tokens, u->prompt_tokens + u->completion_tokens,
                u->cached_tokens);
-    buf_printf(out,
-               ",\"timings\":{\"queue_ms\":%.3f,\"cache_n\":%u,\"prompt_n\":%u,\"prompt_ms\":%.3f,"
-               "\"prompt_per_second\":%.3f,\"predicted_n\":%u,\"predicted_ms\":%.3f,"
-               "\"predicted_per_second\":%.3f}",
-               (double)u->queue_ns / 1e6, u->cached_tokens, computed, (double)u->prefill_ns / 1e6,
-               per_second(computed, u->prefill_ns), u->completion_tokens,
-               (double)u->decode_ns / 1e6, per_second(decoded, u->decode_ns));
+    put_timings(out, u);
+}
+
+void reply_put_last_chunk(struct buf *out, const struct reply_head *h, uint32_t index,
+                          enum finish_reason reason, const struct request_usage *u) {
+    put_choice_chunk(out, h, index, "", 0, NULL, false, reason);
+    put_timings(out, u);
+    buf_putc(out, '}');
 }
 
 void reply_put_usage_chunk(struct buf *out, const struct reply_head *h,

@@ -45,6 +45,9 @@ void reply_add_token(struct reply_choice *c, bool chat, const struct tokenizer *
 void reply_put_chunk(struct buf *out, const struct reply_head *h, uint32_t index, const char *text,
                      size_t n, const struct reply_choice *logprobs, bool first,
                      enum finish_reason reason, bool null_usage);
+/* The last chunk of a stream that has no usage chunk: the reason and the timings. */
+void reply_put_last_chunk(struct buf *out, const struct reply_head *h, uint32_t index,
+                          enum finish_reason reason, const struct request_usage *u);
 void reply_put_usage_chunk(struct buf *out, const struct reply_head *h,
                            const struct request_usage *u);
 /* The whole answer. */

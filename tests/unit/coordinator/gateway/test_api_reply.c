@@ -97,7 +97,11 @@ static void a_whole_completion(void **state) {
     assert_int_equal(json_integer_value(json_object_get(timings, "cache_n")), 3);
     assert_int_equal(json_integer_value(json_object_get(timings, "prompt_n")), 7);
     assert_float_equal(json_number_value(json_object_get(timings, "prompt_per_second")), 350, 1e-6);
+    assert_float_equal(json_number_value(json_object_get(timings, "prompt_per_token_ms")), 20.0 / 7,
+                       1e-3);
     // four tokens after the first in 40 ms
+    assert_float_equal(json_number_value(json_object_get(timings, "predicted_per_token_ms")), 10,
+                       1e-6);
     assert_float_equal(json_number_value(json_object_get(timings, "predicted_per_second")), 100,
                        1e-6);
     json_decref(root);

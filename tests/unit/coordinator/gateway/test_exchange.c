@@ -219,6 +219,10 @@ static void a_stream_without_a_word(void **state) {
     json_decref(event);
     event = fake_client_event(&w.client, &done);
     assert_string_equal(string_at(choice_of(event, 0), "finish_reason"), "stop");
+    assert_null(json_object_get(event, "usage"));
+    assert_float_equal(
+        json_number_value(json_object_get(json_object_get(event, "timings"), "prompt_ms")), 3,
+        1e-6); // the last chunk has them
     json_decref(event);
     assert_null(fake_client_event(&w.client, &done));
     assert_true(done);
