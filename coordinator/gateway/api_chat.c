@@ -78,16 +78,17 @@ static bool is_boolean(const json_t *v) {
     return json_is_boolean(v);
 }
 
-static err put_rendered(struct buf *out, const json_t *root, const struct chat_template *c,
-                        char param[64]) {
+/* What a template sees beside the messages; a plain transcript has no use for it. */
+static err read_input(struct chat_input *in, const json_t *root, char param[64]) {
     const json_t *prompted = NULL;
-    struct chat_input in = {.messages = json_object_get(root, "messages"), .now_s = clock_unix_s()};
-    TRY(read_optional(root, "tools", is_array, "an array", &in.tools, param));
-    TRY(read_optional(root, "chat_template_kwargs", is_object, "an object", &in.variables, param));
+    *in =
+        (struct chat_input){.messages = json_object_get(root, "messages"), .now_s = clock_unix_s()};
+    TRY(read_optional(root, "tools", is_array, "an array", &in->tools, param));
+    TRY(read_optional(root, "chat_template_kwargs", is_object, "an object", &in->variables, param));
     TRY(read_optional(root, "add_generation_prompt", is_boolean, "true or false", &prompted,
                       param));
-    in.add_generation_prompt = !json_is_false(prompted);
-    return chat_template_render(c, &in, out);
+    in->add_generation_prompt = !json_is_false(prompted);
+    return ERR_OK;
 }
 
 err api_chat_put_prompt(struct buf *out, const json_t *root, const struct chat_template *c,
@@ -97,13 +98,15 @@ err api_chat_put_prompt(struct buf *out, const json_t *root, const struct chat_t
     snprintf(param, 64, "messages");
     if (!json_is_array(messages) || n == 0 || n > MAX_MESSAGES)
         return FAIL(ERR_REQUEST, "messages must be an array of 1 to %d messages", MAX_MESSAGES);
+    struct chat_input input;
+    TRY(read_input(&input, root, param));
     struct chat_message *list = mem_zalloc_array(n, sizeof *list);
     struct buf texts;
     buf_init(&texts, 0);
     err e = read_messages(messages, list, &texts, param);
     if (e == ERR_OK)
         e = chat_template_is_plain(c) ? chat_put_plain(out, list, n)
-                                      : put_rendered(out, root, c, param);
+                                      : chat_template_render(c, &input, out);
     buf_deinit(&texts);
     mem_free(list);
     return e;

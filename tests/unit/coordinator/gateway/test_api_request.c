@@ -327,6 +327,10 @@ static void wrong_types_are_named(void **state) {
     refuse_with(true, "\"logprobs\":5", "logprobs");     // a switch in chats
     refuse_with(true, "\"logprobs\":true,\"top_logprobs\":\"5\"", "top_logprobs");
     refuse_with(true, "\"max_completion_tokens\":\"5\"", "max_completion_tokens");
+    refuse_with(false, "\"max_completion_tokens\":-1", "max_completion_tokens");
+    refuse_with(true, "\"tools\":5", "tools"); // also where no template sees them
+    refuse_with(true, "\"chat_template_kwargs\":[]", "chat_template_kwargs");
+    refuse_with(true, "\"add_generation_prompt\":1", "add_generation_prompt");
     refuse_with(false, "\"stream_options\":true", "stream_options");
     refuse_with(false, "\"stream_options\":{\"include_usage\":1}", "stream_options");
     refuse_with(false, "\"user\":1", "user");
