@@ -1,38 +1,21 @@
 // SPDX-License-Identifier: MIT
 // openai_client.test.mjs: the official client of the API, unmodified, as its users use it.
-import {existsSync} from 'node:fs';
-import {cases, check, demo, equal, good, lockstep, serve, skip, source, status, until} from './harness.mjs';
-
-if (!existsSync(`${source}/tests/e2e/node_modules/openai`))
-    skip('the npm packages of tests/e2e are not installed: cd tests/e2e && npm install');
-const {default: OpenAI} = await import('openai');
+import {cases, check, demo, equal, good, lockstep, serve, status, until} from './harness.mjs';
+import {OpenAI, collect, connect, fails, joined, model} from './openai.mjs';
 
 // A context that the demo model was not trained for, so that a stream can be as long as a test needs it.
 const ctx = 16384;
 const server = await serve(['-n', '2', '--ctx', String(ctx)]);
-const client = new OpenAI({baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0});
-const model = 'demo-q8_0';
+const client = connect(server);
 
 const complete = body => client.completions.create({model, prompt: 'Call me Ishmael.', temperature: 0, max_tokens: 30, ...body});
 const chat = body => client.chat.completions.create({model, temperature: 0, max_tokens: 30,
     messages: [{role: 'system', content: 'You are Hamlet.'}, {role: 'user', content: 'To be?'}], ...body});
 const text = async body => (await complete(body)).choices[0].text;
-async function collect(stream) {
-    const chunks = [];
-    for await (const chunk of stream) chunks.push(chunk);
-    return chunks;
-}
-const joined = chunks => chunks.map(c => c.choices[0]?.text ?? c.choices[0]?.delta?.content ?? '').join('');
 const blocksAreFree = () => until('all blocks are free', async () => {
     const s = await status(server);
     return s.kv_blocks_used === 0 && s.running === 0 && s.waiting === 0;
 });
-async function fails(promise, kind) {
-    const e = await promise.then(() => null, error => error);
-    check(e instanceof kind, `${kind.name} is thrown, not ${e?.constructor?.name}: ${e?.message}`);
-    return e;
-}
-
 await cases({
     async models() {
         const list = [];
