@@ -19,7 +19,8 @@
 #include "coordinator/gateway/router.h"
 #include "coordinator/gateway/sse.h"
 
-#define PING_NS ((uint64_t)5 * 1000 * 1000 * 1000)
+#define PING_NS    ((uint64_t)5 * 1000 * 1000 * 1000)
+#define REQUEST_ID "X-Request-Id: %s\r\n" // the access log has it too
 
 /* The part of an exchange that answers one prompt: the sink's context. */
 struct part {
@@ -66,10 +67,12 @@ static void exchange_free(struct exchange *x) {
 /* ---- sending ---- */
 
 static void send_out(struct exchange *x) {
+    char lines[200];
     if (!x->head_sent) {
         x->head_sent = true;
-        x->responder->head(x->conn, 200, SSE_CONTENT_TYPE,
-                           "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n", -1);
+        snprintf(lines, sizeof lines,
+                 REQUEST_ID "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n", x->head.id);
+        x->responder->head(x->conn, 200, SSE_CONTENT_TYPE, lines, -1);
     }
     x->last_sent_ns = clock_ns();
     x->responder->body(x->conn, x->out.data, x->out.length);
@@ -272,9 +275,11 @@ static void finish_exchange(struct exchange *x) {
     } else if (x->error != ERR_OK) {
         gateway_reply_refusal(x->gateway, x->responder, x->conn, x->error, NULL, x->message);
     } else {
+        char lines[100];
+        snprintf(lines, sizeof lines, REQUEST_ID, x->head.id);
         reply_put_whole(&x->out, &x->head, x->choices, x->n_choices,
                         x->request.params.want_logprobs, &x->usage);
-        gateway_reply(x->responder, x->conn, 200, NULL, &x->out);
+        gateway_reply(x->responder, x->conn, 200, lines, &x->out);
     }
     exchange_free(x);
 }

@@ -48,7 +48,7 @@ void cors_put_headers(struct buf *out, const struct cors *c, const char *origin)
     if (!all) buf_puts(out, "Vary: Origin\r\n"); // also where it is not: caches must not mix
     if (!allowed) return;
     buf_printf(out, "Access-Control-Allow-Origin: %s\r\n", all ? "*" : origin);
-    buf_puts(out, "Access-Control-Expose-Headers: Retry-After\r\n");
+    buf_puts(out, "Access-Control-Expose-Headers: Retry-After, X-Request-Id\r\n");
 }
 
 void cors_put_preflight(struct buf *out, const char *methods, const char *asked_headers) {

@@ -104,6 +104,10 @@ await cases({
             check(a.created >= begin && a.created <= begin + 60, `created ${a.created}`);
             equal([a.model, a.system_fingerprint], [model, one.system_fingerprint], 'model and fingerprint');
         }
+        for (const stream of [false, true]) {
+            const {data, response} = await client.completions.create({model, prompt: 'x', max_tokens: 1, stream}).withResponse();
+            equal(response.headers.get('x-request-id'), stream ? (await collect(data))[0].id : data.id, 'X-Request-Id');
+        }
         check(/^\S+\+\S+-[0-9a-f]{8}$/.test(one.system_fingerprint), `build and plan: ${one.system_fingerprint}`);
         equal(talk.choices[0].message.role, 'assistant', 'role');
         equal(talk.choices[0].logprobs, null, 'logprobs');

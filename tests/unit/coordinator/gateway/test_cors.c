@@ -31,9 +31,10 @@ static void answers(void **state) {
     expect(&some, "https://a.org:443", "Vary: Origin\r\n");
     expect(&some, "http://localhost:3000",
            "Vary: Origin\r\nAccess-Control-Allow-Origin: http://localhost:3000\r\n"
-           "Access-Control-Expose-Headers: Retry-After\r\n");
+           "Access-Control-Expose-Headers: Retry-After, X-Request-Id\r\n");
     expect(&any, "https://b.org",
-           "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: Retry-After\r\n");
+           "Access-Control-Allow-Origin: *\r\nAccess-Control-Expose-Headers: Retry-After, "
+           "X-Request-Id\r\n");
     expect(&any, "", "");
     assert_false(cors_allows(&off, "https://a.org"));
     assert_true(cors_allows(&any, "null"));
