@@ -47,9 +47,13 @@ static void close_all(struct serve *s) {
     server_close(&s->server, NULL, NULL);
 }
 
-static void name_model(struct gateway *g, const char *path) {
-    const char *name = strrchr(path, '/');
-    name = name ? name + 1 : path;
+static void name_model(struct gateway *g, const struct options *o) {
+    if (o->alias) {
+        snprintf(g->model_id, sizeof g->model_id, "%s", o->alias);
+        return;
+    }
+    const char *name = strrchr(o->model, '/');
+    name = name ? name + 1 : o->model;
     size_t n = strlen(name);
     if (n > 5 && strcmp(name + n - 5, ".gguf") == 0) n -= 5;
     snprintf(g->model_id, sizeof g->model_id, "%.*s", (int)n, name);
@@ -184,7 +188,7 @@ err cmd_serve(const struct options *o) {
     CHECK(getrandom(&s.gateway.id_prefix, sizeof s.gateway.id_prefix, 0) ==
           (ssize_t)sizeof s.gateway.id_prefix);
     s.gateway.page = !o->no_page;
-    name_model(&s.gateway, o->model);
+    name_model(&s.gateway, o);
     e = chat_template_create(&s.gateway.chat_template, o->chat_template);
     if (e == ERR_OK) e = server_listen(&s.server, &s.loop, &s.gateway, o->host, o->port);
     if (e == ERR_OK) {

@@ -75,6 +75,7 @@ struct options {
     const char *host;
     uint16_t port;
     const char *port_file;
+    const char *alias;         // --alias NAME; NULL: the file's
     const char *chat_template; // --chat-template FILE|NAME|plain; NULL: the model's own
     bool wait_for_ranks;       // --wait
     bool no_page;              // --no-page: GET / shows nothing

@@ -111,6 +111,13 @@ await cases({
         equal((await ask(client, {model: undefined})).model, model, 'a request for none in particular');
         const call = async (path, body) => (await post(open, path, body)).json();
         const content = 'Call me "Ishmael". \u05d0\n';
+        const named = await serve(['-n', '1', '--alias', 'gpt-4o/x y', ...quiet]);
+        const other = connect(named);
+        equal((await other.models.list()).data.map(m => m.id), ['gpt-4o/x y'], 'the list of a server with a name of its own');
+        equal((await other.models.retrieve('gpt-4o/x y')).id, 'gpt-4o/x y', 'which is found');
+        equal((await ask(other, {model: 'gpt-4o/x y'})).model, 'gpt-4o/x y', 'and answers');
+        await fails(ask(other), OpenAI.NotFoundError);
+        equal(await named.stop(), 0, 'exit code');
         const {tokens} = await call('/tokenize', {content, add_special: true, with_pieces: true});
         const bytes = Buffer.concat(tokens.map(t => Buffer.from(t.piece)));
         check(bytes.toString().endsWith(content), 'the pieces are the text');
