@@ -40,9 +40,10 @@ struct conn {
     struct http_parser *parser;
     struct buf ahead; // read and not parsed
     struct exchange *exchange;
-    bool answering; // between a complete request and `done`
-    bool parsing;   // inside parse(): done() must not call it again
-    bool streaming; // the answer is chunked or ends with the connection
+    struct buf extra; // header lines of the answer, until its head is written
+    bool answering;   // between a complete request and `done`
+    bool parsing;     // inside parse(): done() must not call it again
+    bool streaming;   // the answer is chunked or ends with the connection
     bool keep_alive, http_1_0, head_only;
     bool finishing;              // the last answer is written: shut down, linger, close
     bool at_end;                 // the client has ended its side
@@ -112,6 +113,7 @@ static void on_closed(uv_handle_t *handle) {
     s->n_conns--;
     http_parser_free(c->parser);
     buf_deinit(&c->ahead);
+    buf_deinit(&c->extra);
     mem_free(c);
 }
 
@@ -183,17 +185,14 @@ static void write_buf(struct conn *c, struct buf *b) {
 static void respond_head(void *ctx, int status, const char *content_type, const char *extra,
                          int64_t length) {
     struct conn *c = ctx;
-    struct buf head, extras;
+    struct buf head;
     buf_init(&head, 0);
-    buf_init(&extras, 0);
-    const struct buf *origin = &http_parser_request(c->parser)->origin;
-    cors_put_headers(&extras, &c->server->gateway->cors, origin->length ? origin->data : "");
-    if (extra) buf_puts(&extras, extra);
+    if (extra) buf_puts(&c->extra, extra);
     c->streaming = length < 0;
     c->record.status = status;
     if (c->streaming && c->http_1_0) c->keep_alive = false;
-    http_put_head(&head, status, content_type, extras.data, length, c->keep_alive, c->http_1_0);
-    buf_deinit(&extras);
+    http_put_head(&head, status, content_type, c->extra.data, length, c->keep_alive, c->http_1_0);
+    buf_deinit(&c->extra);
     write_buf(c, &head);
 }
 
@@ -235,10 +234,18 @@ static const struct responder responder = {
 
 /* ---- reading ---- */
 
+/* What the answer's head says to pages of other origins.  It may be written when the request is
+ * long forgotten. */
+static void note_origin(struct conn *c) {
+    const struct buf *origin = &http_parser_request(c->parser)->origin;
+    cors_put_headers(&c->extra, &c->server->gateway->cors, origin->length ? origin->data : "");
+}
+
 static void answer_error(struct conn *c, int status, const char *message) {
     c->answering = true;
     c->keep_alive = c->head_only = false;
     begin_record(c, "-", "-");
+    note_origin(c);
     gateway_reply_error(&responder, c, status, "invalid_request_error", NULL, NULL, message);
 }
 
@@ -250,6 +257,7 @@ static void answer_request(struct conn *c) {
     c->head_only = request->method == HTTP_METHOD_HEAD;
     c->request_since_ns = 0;
     begin_record(c, http_method_name(request->method), request->path.data);
+    note_origin(c);
     struct exchange *x = NULL;
     gateway_handle(c->server->gateway, request, &responder, c, &x);
     if (x) c->exchange = x;
@@ -317,6 +325,7 @@ void conn_accept(struct server *s) {
     c->tcp.data = c;
     c->parser = http_parser_create();
     buf_init(&c->ahead, HTTP_MAX_HEAD_BYTES + HTTP_MAX_BODY_BYTES + CONN_MAX_AHEAD_BYTES);
+    buf_init(&c->extra, 0);
     c->next = s->first;
     if (s->first) s->first->prev = c;
     s->first = c;

@@ -215,4 +215,5 @@ function ancestors(pid) {
     for (let p = pid; p > 1; p = all.get(p) ?? 0) list.push(p);
     return list;
 }
+await open.stop(); // where a filter passed over its end
 equal(await guarded.stop(), 0, `exit code:\n${guarded.log()}`);
