@@ -144,15 +144,15 @@ static err set_loop(struct run *r, struct dict *loop, const struct list *items, 
     return ERR_OK;
 }
 
-/* One turn; *ended when it came to its end.  A turn that is left by break or continue leaves no
- * text, as in the reference. */
-static err exec_turn(struct run *r, const struct node *n, struct scope *s, bool *ended) {
+/* One turn; *left says how it was left before its end.  A turn that is left by break or continue
+ * leaves no text, as in the reference. */
+static err exec_turn(struct run *r, const struct node *n, struct scope *s, enum jump *left) {
     size_t mark = r->out.length;
     uint32_t depth = r->depth;
-    r->jump = JUMP_NONE;
     err e = tpl_exec(r, &n->body, s);
-    *ended = e == ERR_OK;
+    *left = r->jump;
     if (e == ERR_OK || r->jump == JUMP_NONE) return e;
+    r->jump = JUMP_NONE; // it has come to its loop: the next error is one
     r->out.length = mark;
     r->depth = depth;
     return ERR_OK;
@@ -169,15 +169,14 @@ static err exec_for(struct run *r, const struct node *n, struct scope *outer) {
     if (select) TRY(select_items(r, n, s, &items));
     TRY(tpl_dict_create(r, &loop));
     for (uint32_t i = 0; i < items.list->count; i++) {
-        bool ended;
+        enum jump left;
         TRY(set_loop(r, loop, items.list, i));
         TRY(tpl_scope_set(r, s, TEXT("loop"), tpl_dict(loop)));
         TRY(bind_item(r, n->a, &items.list->items[i], s));
-        TRY(exec_turn(r, n, s, &ended));
-        any |= ended;
-        if (r->jump == JUMP_BREAK) break;
+        TRY(exec_turn(r, n, s, &left));
+        any |= left == JUMP_NONE;
+        if (left == JUMP_BREAK) break;
     }
-    r->jump = JUMP_NONE;
     return any ? ERR_OK : tpl_exec(r, &n->other, s);
 }
 
