@@ -93,7 +93,7 @@ err tpl_member_path(struct run *r, const struct value *object, struct text path,
         struct text part = tpl_text_part(path, 0, more ? dot : path.length);
         struct value in = *out;
         *out = tpl_undefined();
-        TRY(tpl_run_spend(r, 1));
+        TRY(tpl_run_spend(r, 1 + part.length / 64));
         if (tpl_is_dict(&in)) {
             const struct value *v = tpl_dict_get(r, in.dict, part);
             if (v) *out = *v;

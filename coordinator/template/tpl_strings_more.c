@@ -112,6 +112,7 @@ err tpl_strings_more_removesuffix(struct run *r, const struct value *self, const
 static err pad(struct run *r, const char *name, const struct value *self, const struct args *a,
                struct text filling, bool left, struct value *out) {
     double width = 0, length = tpl_text_count_points(tpl_text(self));
+    TRY(tpl_run_spend(r, self->length / 64));
     TRY(tpl_builtins_number(r, a, 0, "width", &width));
     if (filling.length == 0) return TRY_FAIL("%s needs a character to fill with", name);
     struct value fill = tpl_string(filling), times = tpl_integer(fmax(width - length, 0));

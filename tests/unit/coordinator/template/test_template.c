@@ -123,6 +123,9 @@ static void mistakes_are_named_with_their_line(void **state) {
     refuse("{{ f() }}", ERR_REQUEST, "there is no function f");
     refuse("{{ 'a'.frob() }}", ERR_REQUEST, "a string has no method frob");
     refuse("{% for x in missing %}{% endfor %}", ERR_REQUEST, "a loop needs a list");
+    refuse("{% for o in [1, 2] %}{% for a, b in [[1, 2], [3]] %}{% continue %}{% endfor %}{% "
+           "endfor %}",
+           ERR_REQUEST, "there are 1 items for 2 names"); // the continue before it is over
     refuse("\xFF", ERR_MODEL, "not valid UTF-8");
 }
 
@@ -202,6 +205,12 @@ static void time_is_bounded(void) {
         "{% set d = {'a': 1} %}{% set s = 'k' * 1000000 %}{% for i in range(999999) %}{{ d[s] }}"
         "{% endfor %}",
         "{{ range(300000)|unique|list|length }}",
+        "{% set s = 'x' * 4000000 %}{% for i in range(999999) %}{% set t = s.ljust(1) %}{% endfor "
+        "%}",
+        "{% set s = ' ' * 4000000 %}{% for i in range(999999) %}{% if s == 1 %}{% endif %}{% "
+        "endfor %}",
+        "{% set s = ' ' * 4000000 %}{% for i in range(999999) %}"
+        "{% set t = [[1]]|map(attribute=s)|list %}{% endfor %}",
     };
     for (size_t i = 0; i < sizeof loops / sizeof *loops; i++)
         bomb(loops[i], "", 0, "", "too many steps");
