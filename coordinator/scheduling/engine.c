@@ -86,6 +86,7 @@ static void on_ready(void *ctx) {
     const struct cluster_info *info = cluster_info(e->cluster);
     const struct options *o = e->options; // only `serve` bounds its queue
     const struct sched_limits limits = {
+        .n_vocab = info->model->shape.n_vocab,
         .kv_blocks = info->kv_blocks,
         .ctx = info->ctx,
         .max_batch = info->max_batch,

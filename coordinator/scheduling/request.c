@@ -34,7 +34,7 @@ static err check_range(const char *name, double value, double low, double high) 
     return FAIL(ERR_REQUEST, "%s is %g, allowed is %g to %g", name, value, low, high);
 }
 
-static err check_params(const struct request_params *p, size_t n_vocab) {
+static err check_params(const struct request_params *p, uint32_t n_vocab) {
     TRY(check_range("n", p->n, 1, REQUEST_MAX_CHOICES));
     TRY(check_range("temperature", (double)p->sampling.temperature, 0, 100));
     TRY(check_range("top_p", (double)p->sampling.top_p, 0, 1));
@@ -57,19 +57,19 @@ static err check_params(const struct request_params *p, size_t n_vocab) {
         return FAIL(ERR_REQUEST, "logit_bias has %zu entries, allowed are %d", p->n_bias,
                     REQUEST_MAX_BIAS);
     for (size_t i = 0; i < p->n_bias; i++) {
-        if (p->bias[i].token < 0 || (size_t)p->bias[i].token >= n_vocab)
-            return FAIL(ERR_REQUEST, "logit_bias names token %d, the vocabulary has %zu",
+        if (p->bias[i].token < 0 || (uint32_t)p->bias[i].token >= n_vocab)
+            return FAIL(ERR_REQUEST, "logit_bias names token %d, the vocabulary has %u",
                         p->bias[i].token, n_vocab);
         TRY(check_range("logit_bias", (double)p->bias[i].bias, -1e6, 1e6));
     }
     return ERR_OK;
 }
 
-static err check_prompt(const int32_t *prompt, uint32_t n, size_t n_vocab) {
+static err check_prompt(const int32_t *prompt, uint32_t n, uint32_t n_vocab) {
     if (n == 0) return FAIL(ERR_REQUEST, "the prompt is empty: give at least one token");
     for (uint32_t i = 0; i < n; i++) {
-        if (prompt[i] < 0 || (size_t)prompt[i] >= n_vocab)
-            return FAIL(ERR_REQUEST, "prompt has token %d at position %u, the vocabulary has %zu",
+        if (prompt[i] < 0 || (uint32_t)prompt[i] >= n_vocab)
+            return FAIL(ERR_REQUEST, "prompt has token %d at position %u, the vocabulary has %u",
                         prompt[i], i, n_vocab);
     }
     return ERR_OK;
@@ -90,18 +90,17 @@ static void copy_params(struct request_params *to, const struct request_params *
 }
 
 err request_create(struct request **out, const int32_t *prompt, uint32_t n_prompt,
-                   const struct request_params *p, uint32_t ctx, uint64_t first_seq_id,
-                   const struct tokenizer *t) {
-    size_t n_vocab = tokenizer_vocab_size(t);
-    TRY(check_params(p, n_vocab));
-    TRY(check_length(n_prompt, p, ctx));
-    TRY(check_prompt(prompt, n_prompt, n_vocab));
+                   const struct request_params *p, const struct sched_limits *l,
+                   uint64_t first_seq_id, const struct tokenizer *t) {
+    TRY(check_params(p, l->n_vocab));
+    TRY(check_length(n_prompt, p, l->ctx));
+    TRY(check_prompt(prompt, n_prompt, l->n_vocab));
 
     struct request *r = mem_zalloc(sizeof *r + p->n * sizeof r->sequences[0]);
     copy_params(&r->params, p);
     r->n_open = p->n;
     r->usage.prompt_tokens = n_prompt;
-    uint32_t room = ctx - n_prompt;
+    uint32_t room = l->ctx - n_prompt;
     for (uint32_t i = 0; i < p->n; i++) {
         struct sequence *s = &r->sequences[i];
         s->seq_id = first_seq_id + i;

@@ -15,6 +15,7 @@ struct sched *sched_create(const struct sched_limits *l, const struct tokenizer 
     CHECK(l->max_batch >= 1 && l->max_batch <= BATCH_MAX_SEQS);
     CHECK(l->max_step_tokens >= l->max_batch && l->max_step_tokens <= BATCH_MAX_TOKENS);
     CHECK(l->kv_blocks >= block_count_for(l->ctx));
+    CHECK(l->n_vocab >= tokenizer_vocab_size(t));
     struct sched *s = mem_zalloc(sizeof *s);
     s->limits = *l;
     s->tokenizer = t;
@@ -136,7 +137,7 @@ err sched_submit(struct sched *s, const int32_t *prompt, size_t n_prompt,
         return FAIL(ERR_BUSY, "%u requests with %llu tokens are waiting already: try again later",
                     s->waiting.count, (unsigned long long)s->waiting.tokens);
     struct request *r;
-    TRY(request_create(&r, prompt, (uint32_t)n_prompt, p, s->limits.ctx, s->next_seq_id,
+    TRY(request_create(&r, prompt, (uint32_t)n_prompt, p, &s->limits, s->next_seq_id,
                        s->tokenizer));
     s->next_seq_id += p->n;
     r->id = s->next_id++;

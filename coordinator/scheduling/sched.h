@@ -26,6 +26,7 @@ struct tokenizer;
 #define SCHED_NEVER       UINT64_MAX
 
 struct sched_limits {
+    uint32_t n_vocab;            // of the model; the tokenizer may have spellings for fewer tokens
     uint32_t kv_blocks;          // of the cluster; at least one context
     uint32_t ctx;                // tokens per sequence
     uint32_t max_batch;          // sequences in a step

@@ -94,12 +94,11 @@ static err check_result(const struct sched *s, const struct batch_result *r) {
                     "%llu with %u was asked",
                     (unsigned long long)r->step, (unsigned long long)r->epoch, r->n_seqs,
                     (unsigned long long)f->step, (unsigned long long)s->limits.epoch, f->n_seqs);
-    size_t n_vocab = tokenizer_vocab_size(s->tokenizer);
     for (uint32_t i = 0; i < r->n_seqs; i++) {
         const struct batch_seq_result *a = &r->seqs[i];
         const struct batch_seq *b = &f->seqs[i];
         if (a->seq_id != b->seq_id || a->n_outputs != b->n_outputs ||
-            (b->sample && (a->token < 0 || (size_t)a->token >= n_vocab)))
+            (b->sample && (a->token < 0 || (uint32_t)a->token >= s->limits.n_vocab)))
             return FAIL(ERR_PROTOCOL,
                         "rank 0's answer for sequence %llu does not fit what was asked",
                         (unsigned long long)b->seq_id);

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "coordinator/scheduling/request.h"
+#include "coordinator/scheduling/sched.h"
 #include "coordinator/scheduling/stream.h"
 
 struct token_count {
@@ -59,11 +59,11 @@ struct request {
     struct sequence sequences[]; // [params.n]
 };
 
-/* Checks the parameters (ERR_REQUEST names the field) and copies prompt and parameters.  A sequence
- * holds at most `ctx` tokens.  `first_seq_id` numbers the choices. */
+/* Checks the parameters (ERR_REQUEST names the field) and copies prompt and parameters.  Of the
+ * limits those of a sequence count: ctx and n_vocab.  `first_seq_id` numbers the choices. */
 MUST_USE err request_create(struct request **out, const int32_t *prompt, uint32_t n_prompt,
-                            const struct request_params *p, uint32_t ctx, uint64_t first_seq_id,
-                            const struct tokenizer *t);
+                            const struct request_params *p, const struct sched_limits *l,
+                            uint64_t first_seq_id, const struct tokenizer *t);
 void request_free(struct request *r);
 
 /* Tokens of the log, with the one that a step under way samples. */

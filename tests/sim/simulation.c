@@ -205,7 +205,8 @@ static int by_departure(const void *a, const void *b) {
 
 void sim_open(struct simulation *s, const struct sim_options *o, const struct tokenizer *t) {
     *s = (struct simulation){.options = *o, .tokenizer = t};
-    s->sched = sched_create(&o->limits, t);
+    s->options.limits.n_vocab = (uint32_t)tokenizer_vocab_size(t);
+    s->sched = sched_create(&s->options.limits, t);
     s->ranks = fake_ranks_create(o->limits.kv_blocks, tokenizer_eos(t));
 }
 

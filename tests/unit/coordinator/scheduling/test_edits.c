@@ -18,6 +18,12 @@ static const struct logit_edit *edit_for(const struct logit_edit *e, uint32_t n,
     return NULL;
 }
 
+static const struct sched_limits *limits(const struct tokenizer *t) {
+    static struct sched_limits l = {.ctx = 100};
+    l.n_vocab = (uint32_t)tokenizer_vocab_size(t);
+    return &l;
+}
+
 static void penalties_and_biases(void **state) {
     struct tokenizer *t = *state;
     const int32_t prompt[] = {10, 11, 12};
@@ -30,7 +36,7 @@ static void penalties_and_biases(void **state) {
     p.bias = bias;
     p.n_bias = 2;
     struct request *r;
-    assert_int_equal(request_create(&r, prompt, 3, &p, 100, 1, t), ERR_OK);
+    assert_int_equal(request_create(&r, prompt, 3, &p, limits(t), 1, t), ERR_OK);
     struct sequence *s = &r->sequences[0];
     sequence_append(s, 20);
     sequence_append(s, 21);
@@ -59,7 +65,7 @@ static void nothing_asked_nothing_edited(void **state) {
     const int32_t prompt[] = {1};
     struct request *r;
     struct logit_edit e[4];
-    assert_int_equal(request_create(&r, prompt, 1, &p, 100, 1, *state), ERR_OK);
+    assert_int_equal(request_create(&r, prompt, 1, &p, limits(*state), 1, *state), ERR_OK);
     assert_int_equal(edits_build(&r->sequences[0], e, 4), 0);
     request_free(r);
 }

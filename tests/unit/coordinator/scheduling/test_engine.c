@@ -14,6 +14,7 @@
 #include "demo_tokenizer.h"
 
 static struct tokenizer *tokenizer;
+static struct model model; // its shape
 
 /* ---- the pretended cluster ---- */
 
@@ -34,7 +35,8 @@ err cluster_start(struct cluster **out, uv_loop_t *loop, const struct options *o
     struct cluster *c = mem_zalloc(sizeof *c);
     c->events = *events;
     c->ctx = ctx;
-    c->info = (struct cluster_info){.tokenizer = tokenizer,
+    c->info = (struct cluster_info){.model = &model,
+                                    .tokenizer = tokenizer,
                                     .size = 2,
                                     .ctx = 64,
                                     .kv_blocks = 4,
@@ -377,6 +379,7 @@ static void pausing_and_measuring(void **state) {
 static int setup(void **state) {
     (void)state;
     tokenizer = demo_tokenizer();
+    model.shape.n_vocab = (uint32_t)tokenizer_vocab_size(tokenizer);
     return 0;
 }
 

@@ -80,7 +80,8 @@ static const struct request_sink sink = {
 static void open_world(struct world *w, struct tokenizer *t, uint32_t blocks, uint32_t max_batch,
                        uint32_t chunk) {
     *w = (struct world){.tokenizer = t};
-    const struct sched_limits limits = {.kv_blocks = blocks,
+    const struct sched_limits limits = {.n_vocab = (uint32_t)tokenizer_vocab_size(t) + 8,
+                                        .kv_blocks = blocks,
                                         .ctx = 256,
                                         .max_batch = max_batch,
                                         .max_step_tokens = 64,
@@ -345,7 +346,8 @@ static void the_queue_is_bounded(void **state) {
     sched_fail_all(w.sched, ERR_CANCELLED, "");
     close_world(&w);
 
-    const struct sched_limits narrow = {.kv_blocks = 16,
+    const struct sched_limits narrow = {.n_vocab = (uint32_t)tokenizer_vocab_size(*state),
+                                        .kv_blocks = 16,
                                         .ctx = 256,
                                         .max_batch = 2,
                                         .max_step_tokens = 64,
@@ -401,6 +403,37 @@ static void the_edge_of_the_context_is_length(void **state) {
     close_world(&w);
 }
 
+/* A vocabulary may be padded to a round number: such a token has no spelling, and is one. */
+static void tokens_beyond_the_tokenizer(void **state) {
+    const int32_t n_known = (int32_t)tokenizer_vocab_size(*state), n_vocab = n_known + 8;
+    struct request_params p;
+    request_params_init(&p);
+    p.max_tokens = 2;
+    struct world w;
+    struct client c;
+    open_world(&w, *state, 16, 2, 64);
+    submit(&w, 4, 1, &p, &c);
+    const int32_t answers[] = {n_vocab, n_vocab - 1, n_known};
+    const err expected[] = {ERR_PROTOCOL, ERR_OK, ERR_OK};
+    struct batch batch;
+    for (size_t i = 0; i < 3; i++) {
+        const struct batch_output output = {.target_logprob = -0.5f};
+        if (i != 1) assert_true(sched_next(w.sched, w.now, &batch));
+        const struct batch_seq_result seq = {
+            .seq_id = 1, .n_outputs = 1, .outputs = &output, .token = answers[i]};
+        const struct batch_result r = {
+            .epoch = batch.epoch, .step = batch.step, .n_seqs = 1, .seqs = &seq};
+        assert_int_equal(sched_apply(w.sched, &r, w.now), expected[i]);
+    }
+    sched_flush(w.sched);
+    assert_true(c.ended && c.error == ERR_OK);
+    assert_int_equal(c.usage.completion_tokens, 2);
+    assert_int_equal(c.n_text_tokens, 2);
+    assert_int_equal(c.text.length, 0);
+    buf_deinit(&c.text);
+    close_world(&w);
+}
+
 static int setup(void **state) {
     *state = demo_tokenizer();
     return 0;
@@ -421,6 +454,7 @@ int main(void) {
         cmocka_unit_test(the_queue_is_bounded),
         cmocka_unit_test(nobody_begins_without_room),
         cmocka_unit_test(the_edge_of_the_context_is_length),
+        cmocka_unit_test(tokens_beyond_the_tokenizer),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
