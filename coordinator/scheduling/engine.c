@@ -40,17 +40,39 @@ struct engine {
 
 static void start_timer(struct engine *e, uint64_t ms);
 
+/* Every open request ends with this error. */
+static void end_requests(struct engine *e, err code, const char *message) {
+    e->state = ENGINE_FAILED;
+    e->failure = code;
+    snprintf(e->failure_message, sizeof e->failure_message, "%s", message);
+    if (!e->sched) return;
+    sched_fail_all(e->sched, code, e->failure_message);
+    sched_flush(e->sched);
+}
+
+/* Coordinator and ranks no longer agree on what is to be done.  `failed` is said when the ranks are
+ * gone. */
+static void give_up(struct engine *e) {
+    end_requests(e, ERR_PROTOCOL, error_message());
+    cluster_stop(e->cluster);
+}
+
 static void send_step(struct engine *e, const struct batch *batch) {
     e->under_way[e->n_under_way++] = (struct engine_step){
         .sent_ns = clock_ns(), .n_seqs = batch->n_seqs, .n_tokens = batch->n_tokens};
-    if (cluster_send_step(e->cluster, batch) != ERR_OK)
-        log_error("a step could not be sent: %s", error_message());
+    err status = cluster_send_step(e->cluster, batch);
+    if (status == ERR_OK || status == ERR_RANK_LOST) return; // lost: `failed` is on its way
+    log_error("a step could not be sent: %s", error_message());
+    give_up(e);
+}
+
+static bool is_running(const struct engine *e) {
+    return e->state == ENGINE_READY || e->state == ENGINE_DRAINING;
 }
 
 static void pump(struct engine *e) {
     sched_flush(e->sched);
-    if (e->state != ENGINE_READY && e->state != ENGINE_DRAINING) return;
-    while (!e->measuring) {
+    while (is_running(e) && !e->measuring) {
         struct batch batch;
         uint64_t now_ns = clock_ns(), wait_ns = sched_wait_ns(e->sched, now_ns);
         if (wait_ns == SCHED_NEVER) return;
@@ -102,16 +124,6 @@ static void on_ready(void *ctx) {
     e->events.ready(e->ctx);
 }
 
-/* Every open request ends with this error. */
-static void end_requests(struct engine *e, err code, const char *message) {
-    e->state = ENGINE_FAILED;
-    e->failure = code;
-    snprintf(e->failure_message, sizeof e->failure_message, "%s", message);
-    if (!e->sched) return;
-    sched_fail_all(e->sched, code, e->failure_message);
-    sched_flush(e->sched);
-}
-
 /* The oldest step is answered. */
 static void take_answered(struct engine *e) {
     struct engine_step step = e->under_way[0];
@@ -129,8 +141,7 @@ static void on_result(void *ctx, const struct batch_result *result) {
         pump(e);
         return;
     }
-    end_requests(e, ERR_PROTOCOL, error_message());
-    cluster_stop(e->cluster); // `failed` is said when the ranks are gone
+    give_up(e);
 }
 
 static void on_measured(void *ctx, const struct measure_answer *answer) {

@@ -24,6 +24,7 @@ struct cluster {
     struct cluster_info info;
     uint64_t steps[2], seq_id; // steps under way, all for one sequence
     uint32_t n_under_way, n_steps, n_stops, n_asked;
+    err refusal; // of steps
     enum measure_what asked;
 };
 
@@ -54,6 +55,7 @@ const struct cluster_info *cluster_info(const struct cluster *c) {
 err cluster_send_step(struct cluster *c, const struct batch *b) {
     assert_in_range(c->n_under_way, 0, 1); // at most two
     assert_int_equal(b->n_seqs, 1);
+    if (c->refusal != ERR_OK) return FAIL(c->refusal, "no step today");
     c->steps[c->n_under_way++] = b->step;
     c->seq_id = b->seqs[0].seq_id;
     c->n_steps++;
@@ -273,6 +275,28 @@ static void nonsense_from_rank_0_ends_the_ranks(void **state) {
     }
 }
 
+/* A step that fits no frame can be answered by nobody; while ranks are being lost that is said. */
+static void a_step_that_cannot_be_sent(void **state) {
+    (void)state;
+    static const err refusals[] = {ERR_PROTOCOL, ERR_RANK_LOST};
+    for (size_t i = 0; i < 2; i++) {
+        struct owner o;
+        uint64_t id;
+        open_owner(&o);
+        make_ready(&o);
+        the_cluster->refusal = refusals[i];
+        assert_int_equal(submit(&o, &id), ERR_OK);
+        uv_run(&o.loop, UV_RUN_NOWAIT);
+        bool gave_up = refusals[i] == ERR_PROTOCOL;
+        assert_int_equal(the_cluster->n_stops, gave_up);
+        assert_int_equal(o.n_ended, gave_up);
+        assert_int_equal(o.n_failed, 0);
+        the_cluster->events.failed(the_cluster->ctx, ERR_RANK_LOST, "rank 0 ended");
+        assert_true(o.n_ended == 1 && o.end_error == refusals[i] && o.failure == refusals[i]);
+        close_owner(&o);
+    }
+}
+
 static void stopping_cancels(void **state) {
     (void)state;
     struct owner o;
@@ -395,6 +419,7 @@ int main(void) {
         cmocka_unit_test(a_step_is_sent_when_it_is_due),
         cmocka_unit_test(lost_ranks_end_requests_first),
         cmocka_unit_test(nonsense_from_rank_0_ends_the_ranks),
+        cmocka_unit_test(a_step_that_cannot_be_sent),
         cmocka_unit_test(stopping_cancels),
         cmocka_unit_test(draining_finishes_what_runs),
         cmocka_unit_test(cancelled_and_abandoned),
