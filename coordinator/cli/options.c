@@ -58,7 +58,7 @@ static bool parse_whole(const char *text, bool sized, uint64_t *out) {
     uint64_t v = strtoull(text, &end, 10);
     if (errno) return false;
     if (sized && *end) {
-        const char *units = "KMGT", *unit = strchr(units, *end & ~0x20);
+        const char *units = "KMGT", *unit = memchr(units, *end & ~0x20, 4);
         if (!unit) return false;
         size_t scaled;
         if (!mem_mul(v, (size_t)1 << (10 * (unit - units + 1)), &scaled)) return false;

@@ -86,6 +86,16 @@ static void test_values(void **state) {
     assert_false(o.json);
 }
 
+/* A blank is no unit: it was the one behind T. */
+static void test_blank_behind_a_size(void **state) {
+    (void)state;
+    struct options o;
+    char *argv[] = {"lockstep", "run", "--kv-memory", "1 ", NULL};
+    assert_int_equal(options_parse(&o, 4, argv), ERR_USAGE);
+    assert_non_null(strstr(error_message(), "--kv-memory 1 "));
+    options_deinit(&o);
+}
+
 static void test_lists_of_numbers(void **state) {
     (void)state;
     struct options o;
@@ -234,6 +244,7 @@ int main(void) {
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_help_and_version),
+        cmocka_unit_test(test_blank_behind_a_size),
         cmocka_unit_test(test_lists_of_numbers),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_table),
