@@ -28,8 +28,10 @@ static uint64_t peak_rss_bytes(struct job *job) {
         getrusage(RUSAGE_SELF, &usage);
         job->peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024;
     } else {
-        uint64_t now = hostinfo_resident_bytes() - limits_memory_bytes(job->limits);
-        if (now > job->peak_rss_bytes) job->peak_rss_bytes = now;
+        // What is resident may be less than was mapped: memory can be swapped out.
+        uint64_t now = hostinfo_resident_bytes(), measuring = limits_memory_bytes(job->limits);
+        if (now > measuring && now - measuring > job->peak_rss_bytes)
+            job->peak_rss_bytes = now - measuring;
     }
     return job->peak_rss_bytes;
 }
