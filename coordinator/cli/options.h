@@ -108,7 +108,7 @@ struct options {
     const char *url, *model_name, *api_key; // model_name: --model
     struct number_list clients;
     uint64_t requests;        // of a level; 0: no bound
-    double duration, timeout; // seconds; 0: no bound
+    double duration, timeout; // seconds; a duration of 0: no bound
     uint32_t prompt_tokens, shared_prefix;
     bool chat, may_stop;
     /* --- set by the start-up code, not by the user --- */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* session.c: see session.h.  An interrupt cancels the request; a second one, or one before the
- * request, stops the ranks at once. */
+/* session.c: see session.h.  An interrupt stops the ranks at once, whatever they do; the request
+ * ends with what it has. */
 
 #include "coordinator/cli/session.h"
 

@@ -65,7 +65,7 @@ uint32_t engine_retry_s(const struct engine *e);
  * sink is not called): ERR_RANK_LOST / ERR_LAUNCH not ready or ranks lost, ERR_CONTEXT the
  * prompt leaves no room (n_prompt >= ctx with max_tokens > 0, or n_prompt > ctx; both numbers; a
  * completion that reaches the edge ends with FINISH_LENGTH), ERR_REQUEST empty prompt or a value
- * out of range, ERR_BUSY the queue is full, ERR_MEMORY it can never fit the KV pool. */
+ * out of range, ERR_BUSY the queue is full. */
 MUST_USE err engine_submit(struct engine *e, const int32_t *prompt, size_t n_prompt,
                            const struct request_params *p, const struct request_sink *sink,
                            void *sink_ctx, uint64_t *id);

@@ -30,7 +30,6 @@ struct attend_task {
 struct attend_scratch {
     float *q;                  // [tokens, heads, head_dim] the queries, put there by the caller
     float *scores;             // [queries, positions of a span]
-    float *wide;               // [KV_BLOCK_TOKENS * head_dim] a block of the cache in f32
     float *out;                // [2, queries, head_dim]
     struct attn_state *states; // [2, queries]
 };
