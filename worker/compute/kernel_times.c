@@ -76,7 +76,7 @@ static err memory_init(struct bench_memory *b, const struct kernel_times_subject
                        uint32_t reps) {
     void *p;
     long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    size_t bytes = cache > 0 ? 2 * (size_t)cache : 0;
+    size_t bytes = cache > 0 ? 2 * (size_t)cache / s->host_ranks : 0;
     if (bytes < FLUSH_MIN_BYTES) bytes = FLUSH_MIN_BYTES;
     if (bytes > FLUSH_MAX_BYTES) bytes = FLUSH_MAX_BYTES;
     *b = (struct bench_memory){.s = s, .threads = (size_t)omp_get_max_threads()};

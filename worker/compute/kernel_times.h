@@ -21,6 +21,7 @@ struct kernel_times_subject {
     const struct kernels *kernels;
     const struct weights *weights;
     const struct model_shape *shape;
+    uint32_t host_ranks; // that ask at the same time: they share the caches, and what fills them
 };
 
 /* Questions that there are for this rank. */

@@ -88,8 +88,11 @@ static err measure_limits(struct job *job, const struct measure_ask *ask,
 /* All ranks work on their own parts of the same question at the same time. */
 static err measure_kernels(struct job *job, const struct measure_ask *ask,
                            struct measure_time *times, struct measure_answer *a) {
-    const struct kernel_times_subject subject = {
-        .kernels = job->kernels, .weights = job->weights, .shape = &job->model->shape};
+    const struct kernel_times_subject subject = {.kernels = job->kernels,
+                                                 .weights = job->weights,
+                                                 .shape = &job->model->shape,
+                                                 .host_ranks =
+                                                     (uint32_t)comm_local_size(job->comm)};
     a->n_indexes = kernel_times_count(&subject);
     err e = kernel_times_run(&subject, ask->index, ask->reps, times, &a->n_times);
     return comm_agree(job->comm, e, NULL);
