@@ -84,10 +84,12 @@ async function whileLoading(model, what) {
     throw new Error('the model was always loaded before anything could happen to it');
 }
 
-// A launcher of our own: a shell script that gets mpirun's part of the command line.
+// A launcher of our own: a shell script that gets mpirun's part of the command line.  As lockstep's, it waits for
+// nothing between asking the other ranks to end and ending them (two seconds otherwise).
+const myMpirun = 'exec mpirun --oversubscribe --bind-to none --mca odls_base_sigkill_timeout 0';
 function launcher(script) {
     const path = join(scratch, 'launch.sh');
-    const start = 'exec mpirun --oversubscribe --bind-to none "$@"';
+    const start = `${myMpirun} "$@"`;
     writeFileSync(path, `#!/bin/sh\n${script.replace('START', start)}\n`, {mode: 0o755});
     return path;
 }
@@ -187,7 +189,7 @@ await cases({
         await launchFails('kill -9 $$', code.launch, ['signal 9']);
         await launchFails('exec sleep 0', code.launch, ['exit code 0']);
         // what stands behind "-n 2" is the worker's command line: rank 1 runs something else, or otherwise
-        const rank1 = what => `exec mpirun --oversubscribe --bind-to none -n 2 sh -c '
+        const rank1 = what => `${myMpirun} -n 2 sh -c '
             [ "$OMPI_COMM_WORLD_RANK" = 1 ] && ${what}
             shift 2; exec "$@"' sh "$@"`;
         // Open MPI 4.1 now and then forgets to say which rank it was, and nobody else can know
