@@ -5,6 +5,7 @@
  * context, so that a step in steady state takes none. */
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/mem.h"
@@ -81,12 +82,35 @@ static err check_length(uint32_t n_prompt, const struct request_params *p, uint3
                 n_prompt == ctx ? ", so no token can follow it" : "");
 }
 
+static int by_token(const void *a, const void *b) {
+    const struct request_bias *x = a, *y = b;
+    return (x->token > y->token) - (x->token < y->token);
+}
+
+/* Every step looks tokens up among them: sorted, and each token once, with the sum of its biases.
+ */
+static void copy_biases(struct request_params *to, const struct request_params *from) {
+    struct request_bias *bias = mem_zalloc_array(from->n_bias, sizeof *bias);
+    size_t n = 0;
+    for (size_t i = 0; i < from->n_bias; i++) {
+        bias[i] = from->bias[i];
+        if (bias[i].bias <= -100) bias[i].bias = -INFINITY;
+    }
+    if (from->n_bias) qsort(bias, from->n_bias, sizeof *bias, by_token);
+    for (size_t i = 0; i < from->n_bias; i++) {
+        if (n > 0 && bias[n - 1].token == bias[i].token)
+            bias[n - 1].bias += bias[i].bias;
+        else
+            bias[n++] = bias[i];
+    }
+    to->bias = bias;
+    to->n_bias = n;
+}
+
 static void copy_params(struct request_params *to, const struct request_params *from) {
     *to = *from;
     for (size_t i = 0; i < from->n_stops; i++) to->stops[i] = mem_strdup(from->stops[i]);
-    struct request_bias *bias = mem_zalloc_array(from->n_bias, sizeof *bias);
-    if (from->n_bias) memcpy(bias, from->bias, from->n_bias * sizeof *bias);
-    to->bias = bias;
+    copy_biases(to, from);
 }
 
 err request_create(struct request **out, const int32_t *prompt, uint32_t n_prompt,

@@ -59,6 +59,34 @@ static void penalties_and_biases(void **state) {
     request_free(r);
 }
 
+/* A token that has several biases gets their sum; every token finds its bias among many. */
+static void many_biases(void **state) {
+    struct request_bias bias[60];
+    struct request_params p;
+    struct request *r;
+    struct logit_edit e[64];
+    const int32_t prompt[] = {1};
+    for (int i = 0; i < 60; i++)
+        bias[i] = (struct request_bias){.token = i * 7 % 30, .bias = (float)i};
+    bias[30].bias = -100; // and 0
+    bias[31].bias = -60;  // and 1
+    request_params_init(&p);
+    p.presence_penalty = 2;
+    p.bias = bias;
+    p.n_bias = 60;
+    p.max_tokens = 31;
+    assert_int_equal(request_create(&r, prompt, 1, &p, limits(*state), 1, *state), ERR_OK);
+    for (int32_t i = 0; i < 31; i++) sequence_append(&r->sequences[0], i);
+    uint32_t n = edits_build(&r->sequences[0], e, 64);
+    assert_int_equal(n, 31);
+    assert_true(isinf(edit_for(e, n, 0)->bias));
+    assert_float_equal(edit_for(e, n, 7)->bias, -60 + 1 - 2, 0);
+    for (int i = 2; i < 30; i++)
+        assert_float_equal(edit_for(e, n, i * 7 % 30)->bias, (float)(i + (i + 30) - 2), 0);
+    assert_float_equal(edit_for(e, n, 30)->bias, -2, 0);
+    request_free(r);
+}
+
 static void nothing_asked_nothing_edited(void **state) {
     struct request_params p;
     request_params_init(&p);
@@ -83,6 +111,7 @@ static int teardown(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(penalties_and_biases),
+        cmocka_unit_test(many_biases),
         cmocka_unit_test(nothing_asked_nothing_edited),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
