@@ -133,114 +133,103 @@ static void on_done(void *ctx, err code, const char *message) {
 static struct bench_case cases[] = {{BENCH_PREFILL, 1, 5, 7}, {BENCH_DECODE, 3, 0, 4}};
 static const struct bench_cases list = {.cases = cases, .n_cases = 2};
 
-static void begin(struct engine *e) {
-    *e = (struct engine){.model = {.shape = {.n_vocab = 100}},
-                         .ranks = {{.cpu = ""}, {.cpu = ""}},
-                         .limits = {4e10, 1e12, 2e11, 1, 1, ""}};
-    e->info = (struct cluster_info){.model = &e->model, .size = 2, .max_step_tokens = 512};
+/* A run of the cases over an engine that does as it is told. */
+struct bed {
+    struct engine e;
+    struct result result;
+    struct bench_series series[2];
+    struct bench_run *run;
+};
+
+static void begin(struct bed *b, uint32_t wanted) {
+    *b = (struct bed){.e = {.model = {.shape = {.n_vocab = 100}},
+                            .ranks = {{.cpu = ""}, {.cpu = ""}},
+                            .limits = {4e10, 1e12, 2e11, 1, 1, ""}}};
+    b->e.info = (struct cluster_info){.model = &b->e.model, .size = 2, .max_step_tokens = 512};
+    b->run = bench_run_start(&b->e, &(struct bench_run_options){.cases = &list,
+                                                                .series = b->series,
+                                                                .wanted = wanted,
+                                                                .costs = {.quantized = true},
+                                                                .read_memory = 4096,
+                                                                .sampled = on_sampled,
+                                                                .done = on_done,
+                                                                .ctx = &b->result});
 }
 
-static struct bench_run_options options(struct bench_series *series, struct result *result) {
-    return (struct bench_run_options){.cases = &list,
-                                      .series = series,
-                                      .wanted = 2,
-                                      .costs = {.quantized = true},
-                                      .read_memory = 4096,
-                                      .sampled = on_sampled,
-                                      .done = on_done,
-                                      .ctx = result};
+static void end(struct bed *b) {
+    bench_run_free(b->run);
+    for (int i = 0; i < 2; i++) bench_series_deinit(&b->series[i]);
 }
 
 static void test_order(void **state) {
     (void)state;
-    struct engine e;
-    struct result result = {0};
-    struct bench_series series[2] = {{0}};
-    begin(&e);
-    struct bench_run_options o = options(series, &result);
-    struct bench_run *r = bench_run_start(&e, &o);
-    while (turn(&e, r, ERR_OK)) {
+    struct bed b;
+    begin(&b, 2);
+    while (turn(&b.e, b.run, ERR_OK)) {
     }
     // two to warm up; then limits, a sample, limits, … the cases in turn
-    assert_string_equal(e.log, "pddd"
-                               "L"
-                               "pCL"
-                               "dddCL"
-                               "pCL"
-                               "dddCL");
-    assert_true(result.n_done == 1 && result.code == ERR_OK && result.n_sampled == 4);
-    assert_true(result.sampled[0] == 0 && result.sampled[1] == 1 && result.sampled[2] == 0);
-    assert_true(series[0].n == 2 && series[1].n == 2);
-    const struct bench_sample *s = &series[1].v[1];
+    assert_string_equal(b.e.log, "pddd"
+                                 "L"
+                                 "pCL"
+                                 "dddCL"
+                                 "pCL"
+                                 "dddCL");
+    assert_true(b.result.n_done == 1 && b.result.code == ERR_OK && b.result.n_sampled == 4);
+    assert_true(b.result.sampled[0] == 0 && b.result.sampled[1] == 1 && b.result.sampled[2] == 0);
+    assert_true(b.series[0].n == 2 && b.series[1].n == 2);
+    const struct bench_sample *s = &b.series[1].v[1];
     assert_true(s->wall_ns > 0 && s->steps == 2);
     assert_true(s->compute_ns == 11 && s->wait_ns == 4 && s->wire_ns == 3); // of rank 1
     assert_true(s->allreduce_calls == 4 && s->allreduce_bytes == 400);
     assert_true(s->before.read_gb_per_s == 40 && s->after.int8_gops == 1000);
-    assert_int_equal(series[0].v[0].chunks, 2);
-    bench_run_free(r);
-    bench_series_deinit(&series[0]);
-    bench_series_deinit(&series[1]);
+    assert_int_equal(b.series[0].v[0].chunks, 2);
+    end(&b);
 }
 
 /* Samples that do not count are taken again, but not for ever. */
 static void test_again(void **state) {
     (void)state;
-    struct engine e;
-    struct result result = {0};
-    struct bench_series series[2] = {{0}};
-    begin(&e);
-    struct bench_run_options o = options(series, &result);
-    o.wanted = 1;
-    struct bench_run *r = bench_run_start(&e, &o);
-    for (int i = 0; turn(&e, r, ERR_OK); i++) e.limits.int8_ops_per_s *= 1.05; // twice a sample
-    assert_true(result.n_done == 1 && result.code == ERR_OK);
-    assert_int_equal(series[0].n, 2); // twice what is wanted
-    bench_run_free(r);
-    bench_series_deinit(&series[0]);
-    bench_series_deinit(&series[1]);
+    struct bed b;
+    begin(&b, 1);
+    for (int i = 0; turn(&b.e, b.run, ERR_OK); i++)
+        b.e.limits.int8_ops_per_s *= 1.05; // twice a sample
+    assert_true(b.result.n_done == 1 && b.result.code == ERR_OK);
+    assert_int_equal(b.series[0].n, 2); // twice what is wanted
+    end(&b);
 }
 
 static void test_requests(void **state) {
     (void)state;
-    struct engine e;
-    struct result result = {0};
-    struct bench_series series[2] = {{0}};
-    begin(&e);
-    struct bench_run_options o = options(series, &result);
-    struct bench_run *r = bench_run_start(&e, &o);
-    assert_int_equal(e.requests[0].n_prompt, 7); // warming up, from nothing
-    assert_true(e.requests[0].params.pause_at == REQUEST_NO_PAUSE);
-    for (int i = 0; i < 3; i++) turn(&e, r, ERR_OK);
-    assert_int_equal(e.n_open, 1);
-    assert_int_equal(e.requests[0].n_prompt, 12); // 5 before, 7 on the clock
-    assert_int_equal(e.requests[0].params.pause_at, 5);
-    assert_true(e.requests[0].params.ignore_eos);
-    for (int i = 0; i < 4; i++) turn(&e, r, ERR_OK);
-    assert_int_equal(e.n_open, 3);
-    assert_int_not_equal(e.requests[0].first, e.requests[1].first); // no prompt twice
+    struct bed b;
+    begin(&b, 2);
+    assert_int_equal(b.e.requests[0].n_prompt, 7); // warming up, from nothing
+    assert_true(b.e.requests[0].params.pause_at == REQUEST_NO_PAUSE);
+    for (int i = 0; i < 3; i++) turn(&b.e, b.run, ERR_OK);
+    assert_int_equal(b.e.n_open, 1);
+    assert_int_equal(b.e.requests[0].n_prompt, 12); // 5 before, 7 on the clock
+    assert_int_equal(b.e.requests[0].params.pause_at, 5);
+    assert_true(b.e.requests[0].params.ignore_eos);
+    for (int i = 0; i < 4; i++) turn(&b.e, b.run, ERR_OK);
+    assert_int_equal(b.e.n_open, 3);
+    assert_int_not_equal(b.e.requests[0].first, b.e.requests[1].first); // no prompt twice
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(e.requests[i].n_prompt, 1);
-        assert_int_equal(e.requests[i].params.pause_at, 1);
-        assert_int_equal(e.requests[i].params.max_tokens, 6);
+        assert_int_equal(b.e.requests[i].n_prompt, 1);
+        assert_int_equal(b.e.requests[i].params.pause_at, 1);
+        assert_int_equal(b.e.requests[i].params.max_tokens, 6);
     }
-    bench_run_free(r);
-    bench_series_deinit(&series[0]);
+    end(&b);
 }
 
 static void test_failure(void **state) {
     (void)state;
-    struct engine e;
-    struct result result = {0};
-    struct bench_series series[2] = {{0}};
-    begin(&e);
-    struct bench_run_options o = options(series, &result);
-    struct bench_run *r = bench_run_start(&e, &o);
-    turn(&e, r, ERR_RANK_LOST);
-    assert_true(result.n_done == 1 && result.code == ERR_RANK_LOST);
-    bench_run_idle(r); // nothing more happens
-    assert_false(e.measuring);
-    assert_int_equal(result.n_done, 1);
-    bench_run_free(r);
+    struct bed b;
+    begin(&b, 2);
+    turn(&b.e, b.run, ERR_RANK_LOST);
+    assert_true(b.result.n_done == 1 && b.result.code == ERR_RANK_LOST);
+    bench_run_idle(b.run); // nothing more happens
+    assert_false(b.e.measuring);
+    assert_int_equal(b.result.n_done, 1);
+    end(&b);
 }
 
 int main(void) {
