@@ -65,6 +65,7 @@ err cluster_model_opened(struct cluster_model *c, const struct wire_opened *o) {
     if (o->headers_bytes == 0 || o->headers_bytes > HEADERS_MAX_BYTES)
         return FAIL(ERR_PROTOCOL, "rank 0 announced %" PRIu64 " bytes of model headers",
                     o->headers_bytes);
+    if (c->headers_bytes) return FAIL(ERR_PROTOCOL, "rank 0 has opened the model twice");
     c->headers_bytes = o->headers_bytes;
     return ERR_OK;
 }
