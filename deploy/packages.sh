@@ -9,6 +9,8 @@ BUILD_PACKAGES=(build-essential cmake ninja-build pkg-config libopenmpi-dev open
 DEMO_PACKAGES=(curl jq)
 TEST_PACKAGES=(libcmocka-dev clang clang-format libclang-rt-14-dev openssh-client iproute2 procps curl jq
     chromium)
+# The kernels of 64-bit ARM are tested under an emulator, where the machine is not one itself.
+[ "$(uname -m)" = aarch64 ] || TEST_PACKAGES+=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
 
 ensure_packages() {
     local missing=() name
