@@ -14,10 +14,11 @@ const enum dtype support_types[] = {DTYPE_F32,  DTYPE_F16,  DTYPE_BF16, DTYPE_Q4
 const size_t support_type_count = sizeof support_types / sizeof support_types[0];
 
 const struct kernels *const *support_tables(void) {
-    static const char *const names[] = {"reference", "avx2", "avx512-vnni"};
-    static const struct kernels *tables[4];
+    static const char *const names[] = {"reference", "avx2", "avx512-vnni", "neon-dotprod"};
+    enum { NAMES = sizeof names / sizeof names[0] };
+    static const struct kernels *tables[NAMES + 1];
     size_t count = 0;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < NAMES; i++) {
         const struct kernels *k = kernels_by_name(names[i]);
         if (k) tables[count++] = k;
     }

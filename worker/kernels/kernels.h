@@ -116,7 +116,7 @@ struct attn_state {
 };
 
 struct kernels {
-    const char *isa;                          // "reference", "avx2", "avx512-vnni"
+    const char *isa;                          // as LOCKSTEP_ISA names it
     struct matmul_kernel matmul[DTYPE_LIMIT]; // by enum dtype; type F32 etc. too
 
     /* One row of activations into row `token` of `out`: x[n] with n <= cols, the rest zero.
@@ -158,7 +158,7 @@ struct kernels {
 
 /* The table for this machine: the best instruction set that the CPU and the operating system
  * support, or the one named by the environment variable LOCKSTEP_ISA (reference, avx2,
- * avx512-vnni; ERR_USAGE when it is unknown or not supported here). */
+ * avx512-vnni, neon-dotprod; ERR_USAGE when it is unknown or not supported here). */
 MUST_USE err kernels_select(const struct kernels **out);
 /* The table of one instruction set by name, NULL when this machine cannot run it: for tests. */
 const struct kernels *kernels_by_name(const char *isa);

@@ -56,6 +56,20 @@ static void fill_avx512(struct kernels *k) {
     kernels_avx512_fill_vec(k);
     kernels_avx512_fill_limits(k);
 }
+#elif LOCKSTEP_ARM_KERNELS
+#include <sys/auxv.h>
+
+/* SDOT; the rest of what those files use is part of every 64-bit ARM. */
+static bool neon_supported(void) {
+    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+}
+
+static void fill_neon(struct kernels *k) {
+    fill_reference(k);
+    kernels_neon_fill(k);
+    kernels_neon_fill_vec(k);
+    kernels_neon_fill_limits(k);
+}
 #endif
 
 static const struct isa {
@@ -67,6 +81,8 @@ static const struct isa {
 #if LOCKSTEP_X86_KERNELS
     {"avx2", avx2_supported, fill_avx2},
     {"avx512-vnni", avx512_supported, fill_avx512},
+#elif LOCKSTEP_ARM_KERNELS
+    {"neon-dotprod", neon_supported, fill_neon},
 #endif
 };
 

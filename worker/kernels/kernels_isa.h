@@ -23,4 +23,9 @@ void kernels_avx512_fill(struct kernels *k);
 void kernels_avx512_fill_vec(struct kernels *k);
 void kernels_avx512_fill_limits(struct kernels *k);
 
+/* 64-bit ARM only. */
+void kernels_neon_fill(struct kernels *k);
+void kernels_neon_fill_vec(struct kernels *k);
+void kernels_neon_fill_limits(struct kernels *k);
+
 #endif

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The kernels and their tests built for 64-bit ARM and run under qemu:
-# run.sh BUILD-DIRECTORY CMAKE-OPTION…
+# The kernels and their tests built for 64-bit ARM and run under qemu, once as a CPU with the dot product and once as
+# one without: run.sh BUILD-DIRECTORY CMAKE-OPTION…
 set -euo pipefail
 source=$(cd "$(dirname "$0")" && pwd)
 build=$1
@@ -16,4 +16,5 @@ export ASAN_OPTIONS=detect_leaks=0 # with -DLOCKSTEP_ASAN=ON: looking for leaks 
 under() { # CPU EXPECTED-ISA CTEST-OPTION…
     QEMU_CPU=$1 LOCKSTEP_EXPECTED_ISA=$2 ctest --test-dir "$build" --output-on-failure --no-tests=error -j 2 "${@:3}"
 }
-under max reference
+under max neon-dotprod
+under cortex-a72 reference -R dispatch
