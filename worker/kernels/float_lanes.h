@@ -69,8 +69,11 @@ static ALWAYS_INLINE void float_multiply(enum dtype type, const struct float_til
             for (size_t v = 0; v < FLOAT_VECTORS; v++) sum[t][v] = vf_fma(weights[v], x, sum[t][v]);
         }
     }
-    for (size_t v = 0; v < FLOAT_VECTORS && v * LANES < a->rows; v++) {
+#pragma GCC unroll 4 // v is a constant, or the sums would be in memory
+    for (size_t v = 0; v < FLOAT_VECTORS; v++) {
+        if (v * LANES >= a->rows) break;
         size_t n = a->rows - v * LANES < LANES ? a->rows - v * LANES : LANES;
+#pragma GCC unroll 12
         for (size_t t = 0; t < tokens; t++)
             float_store(a->y + t * a->ldy + v * LANES, sum[t][v], n, a->add);
     }

@@ -5,8 +5,8 @@
  * (or of four bytes per word).  A template (quant_lanes.h, float_lanes.h, vector_lanes.h) is
  * written once in these words and compiled once per instruction set; only a file that is compiled
  * with the flags of this set may include this header.  `_n` reads or writes the first n lanes only,
- * never a byte beyond, and reads the others as 0: NEON has no masks, so it goes by memory unless
- * n is LANES.  Any thread, Local. */
+ * never a byte beyond, and reads the others as 0; NEON has no masks, so n decides between branches.
+ * Any thread, Local. */
 #ifndef WORKER_KERNELS_LANES_NEON_H
 #define WORKER_KERNELS_LANES_NEON_H
 
@@ -23,8 +23,8 @@
 #define ATTN_ROWS     12 // queries per pass over a block of the cache: 24 sums of 32 registers
 
 #define FLOAT_VECTORS        4 // of rows in a panel of floats: 4 chains for one token
-#define FLOAT_TOKENS         6 // per pass over it: 24 sums and 4 weights of 32 registers
-#define FLOAT_EACH_TOKENS(X) X(1) X(2) X(3) X(4) X(5) X(6)
+#define FLOAT_TOKENS         5 // per pass over it: 20 sums, 4 weights and activations of 32 registers
+#define FLOAT_EACH_TOKENS(X) X(1) X(2) X(3) X(4) X(5)
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define NO_INLINE     __attribute__((noinline))
@@ -48,9 +48,10 @@ static ALWAYS_INLINE vf vf_load(const float *p) {
 
 static ALWAYS_INLINE vf vf_load_n(const float *p, size_t n) {
     if (n == LANES) return vf_load(p);
-    float first[LANES] = {0};
-    for (size_t i = 0; i < n; i++) first[i] = p[i];
-    return vf_load(first);
+    vf v = n & 2 ? vcombine_f32(vld1_f32(p), vdup_n_f32(0)) : vf_zero();
+    if (n == 1) v = vld1q_lane_f32(p, v, 0);
+    if (n == 3) v = vld1q_lane_f32(p + 2, v, 2);
+    return v;
 }
 
 static ALWAYS_INLINE void vf_store(float *p, vf v) {
@@ -58,13 +59,10 @@ static ALWAYS_INLINE void vf_store(float *p, vf v) {
 }
 
 static ALWAYS_INLINE void vf_store_n(float *p, vf v, size_t n) {
-    if (n == LANES) {
-        vf_store(p, v);
-        return;
-    }
-    float first[LANES];
-    vf_store(first, v);
-    for (size_t i = 0; i < n; i++) p[i] = first[i];
+    if (n == LANES) vf_store(p, v);
+    if (n & 2) vst1_f32(p, vget_low_f32(v));
+    if (n == 1) vst1q_lane_f32(p, v, 0);
+    if (n == 3) vst1q_lane_f32(p + 2, v, 2);
 }
 
 /* Halves at any address, of which only the first n are read. */
