@@ -2,7 +2,6 @@
 /* test_dtype.c: half precision against the definition and the hardware, dequantisation against
  * numbers that llama.cpp's ggml computed from the same bytes. */
 
-#include <immintrin.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -77,19 +76,47 @@ static void test_halves_round_to_even(void **state) {
     assert_int_equal(dtype_f32_to_f16(1e-30f), 0);
 }
 
-__attribute__((target("f16c"))) static void compare_with_hardware(void) {
-    for (uint32_t h = 0; h < 65536; h++)
-        assert_int_equal(bits_of(dtype_f16_to_f32((uint16_t)h)), bits_of(_cvtsh_ss((uint16_t)h)));
-    for (uint64_t u = 0; u < 1ull << 32; u += 997) {
-        float f = float_of((uint32_t)u);
-        assert_int_equal(dtype_f32_to_f16(f), _cvtss_sh(f, _MM_FROUND_TO_NEAREST_INT));
-    }
+/* What this CPU makes of them. */
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+static bool hardware_has_halves(void) {
+    return __builtin_cpu_supports("f16c");
 }
+
+__attribute__((target("f16c"))) static float hardware_f16_to_f32(uint16_t h) {
+    return _cvtsh_ss(h);
+}
+
+__attribute__((target("f16c"))) static uint16_t hardware_f32_to_f16(float f) {
+    return _cvtss_sh(f, _MM_FROUND_TO_NEAREST_INT);
+}
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+
+static bool hardware_has_halves(void) {
+    return true;
+}
+
+static float hardware_f16_to_f32(uint16_t h) {
+    return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(h))), 0);
+}
+
+static uint16_t hardware_f32_to_f16(float f) {
+    return vget_lane_u16(vreinterpret_u16_f16(vcvt_f16_f32(vdupq_n_f32(f))), 0);
+}
+#endif
 
 static void test_halves_like_the_hardware(void **state) {
     (void)state;
-    if (!__builtin_cpu_supports("f16c")) skip();
-    compare_with_hardware();
+    if (!hardware_has_halves()) skip();
+    for (uint32_t h = 0; h < 65536; h++)
+        assert_int_equal(bits_of(dtype_f16_to_f32((uint16_t)h)),
+                         bits_of(hardware_f16_to_f32((uint16_t)h)));
+    for (uint64_t u = 0; u < 1ull << 32; u += 997) {
+        float f = float_of((uint32_t)u);
+        assert_int_equal(dtype_f32_to_f16(f), hardware_f32_to_f16(f));
+    }
 }
 
 static void test_bfloat(void **state) {
