@@ -70,7 +70,7 @@ const modes = {
             for (const type of types) await judge(type, 'prose', {n, way: 'mpirun', label: `mpirun -n ${n}`});
     },
     async isa() {
-        for (const isa of ['reference', 'avx2', 'avx512-vnni']) {
+        for (const isa of ['reference', 'avx2', 'avx512-vnni', 'neon-dotprod']) {
             const probe = await good(lockstep, ['eval', '--prompt', 'probe', '-n', '1'], {env: {LOCKSTEP_ISA: isa}}).catch(e => e);
             if (probe instanceof Error) {
                 check(/LOCKSTEP_ISA/.test(probe.message), `${isa}: ${probe.message}`);

@@ -176,7 +176,7 @@ static void expect_same_chunks(const struct rig *r, int threads, uint32_t begin,
 }
 
 static void for_each_table(struct rig *r, void (*check)(struct rig *)) {
-    static const char *const tables[] = {"reference", "avx2", "avx512-vnni"};
+    static const char *const tables[] = {"reference", "avx2", "avx512-vnni", "neon-dotprod"};
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
         r->kernels = kernels_by_name(tables[t]);
         if (!r->kernels) continue;

@@ -109,7 +109,7 @@ static void check_matrix(const struct kernels *k, struct matrix *m, size_t token
 }
 
 static void for_each_type(void (*check)(const struct kernels *k, enum dtype type)) {
-    static const char *const tables[] = {"reference", "avx2", "avx512-vnni"};
+    static const char *const tables[] = {"reference", "avx2", "avx512-vnni", "neon-dotprod"};
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
         const struct kernels *k = kernels_by_name(tables[t]);
         for (size_t i = 0; k && i < sizeof types / sizeof *types; i++) check(k, types[i]);
