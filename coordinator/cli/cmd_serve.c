@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -20,8 +21,9 @@
 #include "coordinator/cli/commands.h"
 #include "coordinator/gateway/server.h"
 
-#define DRAIN_LIMIT_NS ((uint64_t)30 * 1000 * 1000 * 1000)
 #define DRAIN_LOOK_MS  20
+#define FILES_RESERVED 64 // descriptors for other things than clients and ranks
+#define FILES_PER_RANK 2
 
 struct serve {
     const struct options *options;
@@ -94,7 +96,8 @@ static const struct engine_events engine_callbacks = {
 static void on_drain_look(uv_timer_t *timer) {
     struct serve *s = timer->data;
     struct engine_counts c = engine_get_counts(s->engine);
-    bool late = clock_ns() - s->draining_since_ns > DRAIN_LIMIT_NS;
+    double waited_s = (double)(clock_ns() - s->draining_since_ns) / 1e9;
+    bool late = waited_s > s->options->drain_timeout;
     if (c.running + c.waiting > 0 && !late) return;
     if (late)
         log_warn("the drain limit has passed: %u requests are cut off", c.running + c.waiting);
@@ -124,9 +127,10 @@ static err write_port_file(const char *path, uint16_t port) {
     if (!f) return FAIL(ERR_IO, "the port file '%s' cannot be written: %s", path, strerror(errno));
     bool failed = fprintf(f, "%u\n", port) < 0;
     failed |= fclose(f) != 0;
-    if (failed || rename(draft, path) != 0)
-        return FAIL(ERR_IO, "the port file '%s' cannot be written: %s", path, strerror(errno));
-    return ERR_OK;
+    if (!failed && rename(draft, path) == 0) return ERR_OK;
+    err e = FAIL(ERR_IO, "the port file '%s' cannot be written: %s", path, strerror(errno));
+    unlink(draft);
+    return e;
 }
 
 static err announce(struct serve *s) {
@@ -184,6 +188,9 @@ err cmd_serve(const struct options *o) {
     }
     request_metrics_init(&s.gateway.metrics);
     CHECK(uv_loop_init(&s.loop) == 0);
+    s.gateway.limits = client_limits_from_options(o);
+    s.gateway.limits.connections = client_limits_make_room(
+        s.gateway.limits.connections, FILES_RESERVED + FILES_PER_RANK * o->ranks);
     s.gateway.created_s = clock_unix_s();
     CHECK(getrandom(&s.gateway.id_prefix, sizeof s.gateway.id_prefix, 0) ==
           (ssize_t)sizeof s.gateway.id_prefix);

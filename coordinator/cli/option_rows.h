@@ -19,6 +19,6 @@ struct option_group {
 };
 
 extern const struct option_group option_group_cluster, option_group_text, option_group_serve,
-    option_group_bench, option_group_load, option_group_output;
+    option_group_limits, option_group_bench, option_group_load, option_group_output;
 
 #endif

@@ -41,7 +41,7 @@ static const struct command_row commands[] = {
 };
 
 static const struct option_group *const groups[] = {
-    &option_group_cluster, &option_group_text, &option_group_serve,
+    &option_group_cluster, &option_group_text, &option_group_serve,  &option_group_limits,
     &option_group_bench,   &option_group_load, &option_group_output,
 };
 

@@ -89,6 +89,11 @@ struct options {
     const char *api_key_file;                      // --api-key-file
     const char *cors_origins[OPTIONS_MAX_ORIGINS]; // --cors-origin
     size_t n_cors_origins;
+    /* what one client may take: client_limits.h says what they mean; times in seconds */
+    uint64_t max_header_bytes, max_body_bytes, max_unread_bytes;
+    uint32_t max_headers, max_connections;
+    double header_timeout, body_timeout, idle_timeout, write_timeout, ping_interval;
+    double drain_timeout; // --drain: how long running requests may go on after SIGTERM
     /* --- bench --- */
     struct number_list bench_ranks;   // -n; the first of them is `ranks` too
     struct number_list bench_threads; // -t

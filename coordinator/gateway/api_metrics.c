@@ -115,6 +115,7 @@ void api_metrics(struct gateway *g, const struct http_request *request, const ch
     buf_init(&text, 0);
     put_engine(&text, g->engine);
     request_metrics_put(&g->metrics, &text);
+    conn_metrics_put(&g->connections, &text);
     const struct cluster_info *info = engine_info(g->engine);
     if (info) put_ranks(&text, info);
     responder->head(conn, 200, EXPOSITION_CONTENT_TYPE, NULL, (int64_t)text.length);

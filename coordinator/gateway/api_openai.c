@@ -19,7 +19,6 @@
 #include "coordinator/gateway/router.h"
 #include "coordinator/gateway/sse.h"
 
-#define PING_NS    ((uint64_t)5 * 1000 * 1000 * 1000)
 #define REQUEST_ID "X-Request-Id: %s\r\n" // the access log has it too
 
 /* The part of an exchange that answers one prompt: the sink's context. */
@@ -421,8 +420,11 @@ void exchange_put_prompts(const struct exchange *x, struct buf *out) {
     }
 }
 
-void exchange_tick(struct exchange *x, uint64_t now_ns) {
-    if (!x->request.stream || now_ns - x->last_sent_ns < PING_NS) return;
+uint64_t exchange_tick(struct exchange *x, uint64_t now_ns) {
+    uint64_t ping_ns = x->gateway->limits.ping_ns;
+    if (!x->request.stream) return UINT64_MAX;
+    if (now_ns < x->last_sent_ns + ping_ns) return x->last_sent_ns + ping_ns;
     sse_put_ping(&x->out);
     send_out(x);
+    return now_ns + ping_ns;
 }

@@ -4,6 +4,13 @@
  *   reading ──request complete──► answering ──done──► reading (keep-alive) | lingering
  *      └── bad request, too slow ──► error answer ──► lingering ──client's end, 2 s──► closed
  *
+ * Parser and buffer exist from the first byte of a request until it is complete.  Requests that are
+ * sent ahead are answered in order, a few in one turn of the loop: then the connection is not read
+ * until everybody else had a turn.
+ *
+ * Whatever happens to a connection ends with settle(): it says when the server's clock has to look
+ * at it, by the state it is in.
+ *
  * After the last answer our side of the stream is ended and what still arrives is thrown away until
  * the client has ended its side: closing with unread bytes would reset the connection, and the
  * client would lose the answer.
@@ -13,6 +20,7 @@
 
 #include "coordinator/gateway/conn.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,6 +30,8 @@
 
 #define ACCESS_PATH_BYTES  160
 #define STATUS_CLIENT_LEFT 499 // as nginx calls it
+#define REQUESTS_PER_TURN  16
+#define LOOKS_PER_STALL    4 // how often progress is looked for within limits.write_ns
 
 /* What the access log says about the request under way. */
 struct record {
@@ -34,22 +44,26 @@ struct record {
 struct conn {
     uv_tcp_t tcp;
     uv_shutdown_t shutdown;
-    char peer[72]; // address and port
+    struct wheel_entry watch;
     struct server *server;
     struct conn *prev, *next;
-    struct http_parser *parser;
-    struct buf ahead; // read and not parsed
+    struct http_parser *parser; // NULL: no byte of a request has come
+    struct buf ahead;           // read and not parsed
     struct exchange *exchange;
     struct buf extra; // header lines of the answer, until its head is written
+    char peer[72];    // address and port
     bool answering;   // between a complete request and `done`
     bool parsing;     // inside parse(): done() must not call it again
+    bool resting;     // had its turn; not read until the clock's next look
     bool streaming;   // the answer is chunked or ends with the connection
     bool keep_alive, http_1_0, head_only;
-    bool finishing;              // the last answer is written: shut down, linger, close
-    bool at_end;                 // the client has ended its side
-    uint64_t lingering_since_ns; // our side is ended
-    size_t last_queued;
-    uint64_t request_since_ns, idle_since_ns, progress_ns;
+    bool finishing;                        // the last answer is written: shut down, linger, close
+    bool at_end;                           // the client has ended its side
+    uint64_t lingering_since_ns;           // our side is ended
+    uint64_t head_since_ns, body_since_ns; // 0: not in a request, not in its body
+    uint64_t idle_since_ns;
+    uint64_t put_bytes, handed_bytes; // written; of these the kernel had so many when we
+    uint64_t looked_ns, progress_ns;  // looked, and when it had last taken any
     struct record record;
 };
 
@@ -59,9 +73,14 @@ struct write_request {
 };
 
 static void parse(struct conn *c);
+static void settle(struct conn *c);
 
 static struct conn *conn_of(uv_handle_t *h) {
     return h->data;
+}
+
+static const struct client_limits *limits_of(const struct conn *c) {
+    return &c->server->gateway->limits;
 }
 
 static bool is_closing(const struct conn *c) {
@@ -110,28 +129,36 @@ static void on_closed(uv_handle_t *handle) {
     else
         s->first = c->next;
     if (c->next) c->next->prev = c->prev;
-    s->n_conns--;
+    wheel_remove(&c->watch);
     http_parser_free(c->parser);
     buf_deinit(&c->ahead);
     buf_deinit(&c->extra);
     mem_free(c);
+    server_conn_closed(s);
 }
 
 void conn_close(struct conn *c) {
     if (!is_closing(c)) uv_close((uv_handle_t *)&c->tcp, on_closed);
 }
 
+static void close_because(struct conn *c, enum conn_end why) {
+    if (is_closing(c)) return;
+    c->server->gateway->connections.ended[why]++;
+    conn_close(c);
+}
+
 static void on_shutdown(uv_shutdown_t *request, int status) {
     struct conn *c = request->data;
     c->lingering_since_ns = clock_ns();
     if (status < 0 || c->at_end || c->server->closing) conn_close(c);
+    settle(c);
 }
 
 /* Everything is written: say so to the client, then close. */
 static void finish(struct conn *c) {
     if (c->finishing || is_closing(c)) return;
     c->finishing = true;
-    buf_deinit(&c->ahead);
+    if (!c->parsing) buf_deinit(&c->ahead);
     c->shutdown.data = c;
     if (uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shutdown) != 0) conn_close(c);
 }
@@ -144,27 +171,29 @@ static size_t queued_bytes(const struct conn *c) {
 
 /* The next request waits for the answer to this one, and for a client that reads its answers. */
 static bool takes_requests(const struct conn *c) {
-    return !c->answering && !c->finishing && !is_closing(c) &&
-           queued_bytes(c) <= CONN_MAX_QUEUED_BYTES;
+    return !c->answering && !c->finishing && !c->resting && !is_closing(c) &&
+           queued_bytes(c) <= limits_of(c)->unread_bytes;
 }
 
 static void on_written(uv_write_t *request, int status) {
     struct conn *c = request->data;
     mem_free(request);
-    if (status < 0 && status != UV_ECANCELED) conn_close(c);
-    c->progress_ns = clock_ns();
-    parse(c); // requests that waited for the client to read
+    if (status < 0 && status != UV_ECANCELED) close_because(c, CONN_END_CLIENT_LEFT);
+    c->progress_ns = c->idle_since_ns = clock_ns();
+    if (!c->parsing) parse(c); // requests that waited for the client to read
+    settle(c);
 }
 
 static void write_bytes(struct conn *c, const void *data, size_t n) {
     if (n == 0 || is_closing(c)) return;
     size_t queued = queued_bytes(c);
-    if (c->streaming && queued > CONN_MAX_QUEUED_BYTES) {
+    if (c->streaming && queued > limits_of(c)->unread_bytes) {
         log_debug("a client that does not read was dropped with %zu bytes unsent", queued);
-        conn_close(c);
+        close_because(c, CONN_END_UNREAD);
         return;
     }
-    if (queued == 0) c->progress_ns = clock_ns();
+    if (queued == 0) c->progress_ns = c->looked_ns = clock_ns();
+    c->put_bytes += n;
     struct write_request *w = mem_alloc(sizeof *w + n);
     memcpy(w->bytes, data, n);
     w->uv.data = c;
@@ -172,6 +201,9 @@ static void write_bytes(struct conn *c, const void *data, size_t n) {
     if (uv_write(&w->uv, (uv_stream_t *)&c->tcp, &bytes, 1, on_written) != 0) {
         mem_free(w);
         conn_close(c);
+    } else if (queued == 0 && queued_bytes(c)) {
+        c->handed_bytes = c->put_bytes - queued_bytes(c);
+        settle(c);
     }
 }
 
@@ -190,7 +222,7 @@ static void respond_head(void *ctx, int status, const char *content_type, const 
     if (extra) buf_puts(&c->extra, extra);
     c->streaming = length < 0;
     c->record.status = status;
-    if (c->streaming && c->http_1_0) c->keep_alive = false;
+    if ((c->streaming && c->http_1_0) || c->server->gateway->draining) c->keep_alive = false;
     http_put_head(&head, status, content_type, c->extra.data, length, c->keep_alive, c->http_1_0);
     buf_deinit(&c->extra);
     write_buf(c, &head);
@@ -222,11 +254,11 @@ static void respond_done(void *ctx) {
     c->exchange = NULL;
     c->answering = c->streaming = false;
     c->idle_since_ns = clock_ns();
-    http_parser_next(c->parser);
     if (!c->keep_alive || c->server->closing)
         finish(c);
     else if (!c->parsing)
         parse(c); // what was sent ahead
+    settle(c);
 }
 
 static const struct responder responder = {
@@ -242,9 +274,13 @@ static void note_origin(struct conn *c) {
 }
 
 static void answer_error(struct conn *c, int status, const char *message) {
+    const struct http_request *request = http_parser_request(c->parser);
+    bool known = http_parser_has_head(c->parser);
     c->answering = true;
     c->keep_alive = c->head_only = false;
-    begin_record(c, "-", "-");
+    c->head_since_ns = c->body_since_ns = 0;
+    begin_record(c, known ? http_method_name(request->method) : "-",
+                 known ? request->path.data : "-");
     note_origin(c);
     gateway_reply_error(&responder, c, status, "invalid_request_error", NULL, NULL, message);
 }
@@ -255,31 +291,65 @@ static void answer_request(struct conn *c) {
     c->keep_alive = request->keep_alive;
     c->http_1_0 = request->http_1_0;
     c->head_only = request->method == HTTP_METHOD_HEAD;
-    c->request_since_ns = 0;
+    c->head_since_ns = c->body_since_ns = 0;
     begin_record(c, http_method_name(request->method), request->path.data);
     note_origin(c);
     struct exchange *x = NULL;
     gateway_handle(c->server->gateway, request, &responder, c, &x);
     if (x) c->exchange = x;
+    http_parser_next(c->parser);
+}
+
+/* Feeds the parser with what is at hand; returns how much of it was taken. */
+static size_t parse_ahead(struct conn *c) {
+    size_t at = 0, taken;
+    for (int answered = 0; at < c->ahead.length && takes_requests(c); at += taken) {
+        if (answered == REQUESTS_PER_TURN) {
+            c->resting = true;
+            uv_read_stop((uv_stream_t *)&c->tcp);
+            break;
+        }
+        if (!c->parser) c->parser = http_parser_create(limits_of(c));
+        enum http_event event =
+            http_parser_feed(c->parser, c->ahead.data + at, c->ahead.length - at, &taken);
+        if (event == HTTP_FAILED) {
+            c->server->gateway->connections.ended[CONN_END_BAD_REQUEST]++;
+            answer_error(c, http_parser_status(c->parser), http_parser_message(c->parser));
+            break;
+        }
+        if (event == HTTP_CONTINUE) write_bytes(c, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+        if (event == HTTP_MESSAGE) {
+            answered++;
+            answer_request(c);
+        }
+    }
+    return at;
+}
+
+/* Since when the client has owed us the rest of a head or of a body. */
+static void note_progress(struct conn *c) {
+    bool inside = c->parser && !c->finishing && http_parser_is_inside(c->parser);
+    if (!inside)
+        c->head_since_ns = c->body_since_ns = 0;
+    else if (c->head_since_ns == 0)
+        c->head_since_ns = clock_ns();
+    if (inside && c->body_since_ns == 0 && http_parser_has_head(c->parser))
+        c->body_since_ns = clock_ns();
 }
 
 static void parse(struct conn *c) {
     c->parsing = true;
-    while (c->ahead.length && takes_requests(c)) {
-        size_t taken;
-        enum http_event event = http_parser_feed(c->parser, c->ahead.data, c->ahead.length, &taken);
-        if (event == HTTP_FAILED) {
-            answer_error(c, http_parser_status(c->parser), http_parser_message(c->parser));
-            break;
-        }
-        buf_consume(&c->ahead, taken);
-        if (event == HTTP_CONTINUE) write_bytes(c, "HTTP/1.1 100 Continue\r\n\r\n", 25);
-        if (event == HTTP_MESSAGE) answer_request(c);
-    }
-    if (c->ahead.length == 0) buf_deinit(&c->ahead); // an idle connection holds no buffer
-    if (c->request_since_ns == 0 && http_parser_is_inside(c->parser))
-        c->request_since_ns = clock_ns();
+    size_t taken = parse_ahead(c);
     c->parsing = false;
+    if (c->finishing || taken == c->ahead.length)
+        buf_deinit(&c->ahead);
+    else
+        buf_consume(&c->ahead, taken);
+    note_progress(c);
+    if (c->parser && c->head_since_ns == 0) {
+        http_parser_free(c->parser); // an idle connection holds nothing
+        c->parser = NULL;
+    }
 }
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
@@ -288,22 +358,31 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf) {
     *buf = uv_buf_init(shared, sizeof shared);
 }
 
+/* The end of the client's stream, or of the connection: FIN means gone, also in the middle of an
+ * answer, since nobody would read it. */
+static void on_client_end(struct conn *c, bool orderly) {
+    bool within = c->answering || c->head_since_ns;
+    c->at_end = true;
+    if (within)
+        close_because(c, CONN_END_CLIENT_LEFT);
+    else if (!orderly || c->lingering_since_ns)
+        conn_close(c);
+    else
+        finish(c);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *data) {
     struct conn *c = conn_of((uv_handle_t *)stream);
     if (n == 0) return;
     if (n < 0) {
-        c->at_end = true;
-        // FIN means gone, also in the middle of an answer: nobody would read it.
-        if (n != UV_EOF || c->answering || c->lingering_since_ns)
-            conn_close(c);
-        else
-            finish(c);
-        return;
+        on_client_end(c, n == UV_EOF);
+    } else if (!c->finishing) { // after the last answer nothing more is listened to
+        buf_append(&c->ahead, data->base, (size_t)n);
+        parse(c);
+        if (!takes_requests(c) && c->ahead.length > CONN_MAX_AHEAD_BYTES && !c->resting)
+            close_because(c, CONN_END_SENT_AHEAD);
     }
-    if (c->finishing) return; // nothing more is answered
-    buf_append(&c->ahead, data->base, (size_t)n);
-    parse(c);
-    if (!takes_requests(c) && c->ahead.length > CONN_MAX_AHEAD_BYTES) conn_close(c);
+    settle(c);
 }
 
 static void name_peer(struct conn *c) {
@@ -323,13 +402,14 @@ void conn_accept(struct server *s) {
     c->server = s;
     CHECK(uv_tcp_init(s->loop, &c->tcp) == 0);
     c->tcp.data = c;
-    c->parser = http_parser_create();
-    buf_init(&c->ahead, HTTP_MAX_HEAD_BYTES + HTTP_MAX_BODY_BYTES + CONN_MAX_AHEAD_BYTES);
+    buf_init(&c->ahead, 0);
     buf_init(&c->extra, 0);
     c->next = s->first;
     if (s->first) s->first->prev = c;
     s->first = c;
     s->n_conns++;
+    s->gateway->connections.open = s->n_conns;
+    s->gateway->connections.accepted++;
     c->idle_since_ns = c->progress_ns = clock_ns();
     if (uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)&c->tcp) != 0) {
         conn_close(c);
@@ -339,25 +419,76 @@ void conn_accept(struct server *s) {
     uv_tcp_nodelay(&c->tcp, 1);
     uv_tcp_keepalive(&c->tcp, 1, 30);
     if (uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0) conn_close(c);
+    settle(c);
 }
 
-void conn_tick(struct conn *c, uint64_t now_ns) {
+/* ---- time ---- */
+
+static uint64_t sooner(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+/* When its state will have lasted too long; UINT64_MAX: it waits for nothing but the engine. */
+static uint64_t expiry_ns(const struct conn *c) {
+    const struct client_limits *l = limits_of(c);
+    if (c->finishing)
+        return c->lingering_since_ns ? c->lingering_since_ns + CONN_LINGER_NS : UINT64_MAX;
+    if (c->answering) return UINT64_MAX;
+    if (c->body_since_ns) return c->body_since_ns + l->body_ns;
+    if (c->head_since_ns) return c->head_since_ns + l->head_ns;
+    return c->idle_since_ns + l->idle_ns;
+}
+
+static void settle(struct conn *c) {
+    uint64_t due = expiry_ns(c);
     if (is_closing(c)) return;
-    size_t queued = queued_bytes(c);
-    if (queued < c->last_queued) c->progress_ns = now_ns;
-    c->last_queued = queued;
-    if (queued && now_ns - c->progress_ns > CONN_STALL_NS) {
+    if (queued_bytes(c)) {
+        uint64_t write_ns = limits_of(c)->write_ns;
+        due = sooner(due, c->looked_ns + write_ns / LOOKS_PER_STALL);
+        due = sooner(due, c->progress_ns + write_ns);
+    }
+    if (c->exchange) due = sooner(due, clock_ns() + limits_of(c)->ping_ns);
+    if (c->resting) due = 0;
+    if (due != UINT64_MAX) server_watch(c->server, &c->watch, due);
+}
+
+/* Has the client read nothing for too long?  Progress is what the kernel has taken. */
+static bool is_stalled(struct conn *c, uint64_t now_ns) {
+    uint64_t handed = c->put_bytes - queued_bytes(c);
+    if (handed != c->handed_bytes) c->progress_ns = now_ns;
+    c->handed_bytes = handed;
+    c->looked_ns = now_ns;
+    return queued_bytes(c) && now_ns >= c->progress_ns + limits_of(c)->write_ns;
+}
+
+static void expire(struct conn *c) {
+    struct conn_metrics *m = &c->server->gateway->connections;
+    if (c->finishing) {
         conn_close(c);
-    } else if (c->finishing) {
-        if (c->lingering_since_ns && now_ns - c->lingering_since_ns > CONN_LINGER_NS) conn_close(c);
-    } else if (c->exchange) {
-        exchange_tick(c->exchange, now_ns);
-    } else if (c->request_since_ns && now_ns - c->request_since_ns > CONN_REQUEST_NS) {
-        c->request_since_ns = 0;
+    } else if (c->head_since_ns) {
+        m->ended[CONN_END_SLOW_REQUEST]++;
         answer_error(c, 408, "the request did not arrive in time");
-    } else if (!c->answering && !c->request_since_ns && now_ns - c->idle_since_ns > CONN_IDLE_NS) {
+    } else {
+        m->ended[CONN_END_IDLE]++;
         finish(c);
     }
+}
+
+void conn_tick(struct wheel_entry *watch, uint64_t now_ns) {
+    struct conn *c = (struct conn *)(void *)((char *)watch - offsetof(struct conn, watch));
+    if (is_closing(c)) return;
+    if (c->resting) {
+        c->resting = false;
+        if (uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0) conn_close(c);
+        parse(c);
+    }
+    if (is_stalled(c, now_ns))
+        close_because(c, CONN_END_STALLED);
+    else if (now_ns >= expiry_ns(c))
+        expire(c);
+    else if (c->exchange)
+        server_watch(c->server, watch, exchange_tick(c->exchange, now_ns));
+    settle(c);
 }
 
 bool conn_is_answering(const struct conn *c) {

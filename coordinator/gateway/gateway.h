@@ -17,6 +17,7 @@
 #include "coordinator/gateway/access_log.h"
 #include "coordinator/gateway/api_keys.h"
 #include "coordinator/gateway/chat_template.h"
+#include "coordinator/gateway/conn_metrics.h"
 #include "coordinator/gateway/cors.h"
 #include "coordinator/gateway/http.h"
 #include "coordinator/gateway/request_metrics.h"
@@ -24,6 +25,7 @@
 
 struct gateway {
     struct engine *engine;
+    struct client_limits limits;
     char model_id[128];
     char fingerprint[64]; // build and plan
     int64_t created_s;    // when the server started
@@ -32,6 +34,7 @@ struct gateway {
     bool draining;
     bool page; // GET / shows one
     struct request_metrics metrics;
+    struct conn_metrics connections;
     struct access_log *access_log;       // NULL: none
     struct chat_template *chat_template; // NULL: plain transcripts
     struct api_keys keys;                // none: everybody may ask
@@ -51,7 +54,8 @@ struct exchange;
 
 /* Is this a path that pages ask for all the time?  Good answers to it are not logged. */
 bool gateway_is_polled(const char *path);
-/* Answers at once or keeps *x for later.  *x is NULL when `done` was called already. */
+/* Answers at once or keeps *x for later.  *x is NULL when `done` was called already.  The request
+ * is valid during the call only. */
 void gateway_handle(struct gateway *g, const struct http_request *request,
                     const struct responder *responder, void *conn, struct exchange **x);
 /* The client has gone: stops the work; the responder is not called again. */
@@ -61,8 +65,9 @@ void exchange_abort(struct exchange *x);
 void exchange_describe(const struct exchange *x, struct access_line *line);
 /* Appends the text of its prompts, a line each. */
 void exchange_put_prompts(const struct exchange *x, struct buf *out);
-/* Called about once a second while the exchange lives: sends a ping on a stream that is silent. */
-void exchange_tick(struct exchange *x, uint64_t now_ns);
+/* Sends a ping on a stream that has been silent for limits.ping_ns.  Returns when to call again
+ * (UINT64_MAX: never); before is harmless. */
+uint64_t exchange_tick(struct exchange *x, uint64_t now_ns);
 
 /* A whole JSON answer that is known at once. */
 void gateway_reply(const struct responder *r, void *conn, int status, const char *extra,

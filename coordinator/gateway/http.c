@@ -15,13 +15,18 @@
 
 struct http_parser {
     llhttp_t llhttp;
+    const struct client_limits *limits;
     struct http_request request;
     struct buf field;   // name of the header being read
     struct buf ignored; // its value when nobody wants it
     struct buf expect, coding;
     struct buf *value;             // where the value goes
     size_t head_bytes, late_bytes; // late: trailers and chunk extensions
+    uint32_t n_headers, n_hosts;
+    size_t line_bytes;                  // of the present line of a head or of trailers
+    bool in_lines, past_line, after_cr; // in such lines; behind the first that is not empty
     bool inside, url_complete, head_complete, complete;
+    bool expects_word; // "100 Continue"
     int status;
     char message[160];
 };
@@ -38,7 +43,15 @@ static int fail_head(struct http_parser *p) {
 }
 
 static int fail_body(struct http_parser *p) {
-    return fail(p, 413, "the body is larger than 8 MiB");
+    char message[80];
+    snprintf(message, sizeof message, "the body is larger than %zu bytes", p->limits->body_bytes);
+    return fail(p, 413, message);
+}
+
+static int fail_headers(struct http_parser *p) {
+    char message[80];
+    snprintf(message, sizeof message, "there are more than %u headers", p->limits->headers);
+    return fail(p, 431, message);
 }
 
 static int on_message_begin(llhttp_t *l) {
@@ -65,7 +78,7 @@ static int on_late(llhttp_t *l, const char *at, size_t n) {
     struct http_parser *p = l->data;
     (void)at;
     p->late_bytes += n;
-    return p->late_bytes > HTTP_MAX_HEAD_BYTES ? fail_head(p) : 0;
+    return p->late_bytes > p->limits->head_bytes ? fail_head(p) : 0;
 }
 
 static int on_field(llhttp_t *l, const char *at, size_t n) {
@@ -81,7 +94,11 @@ static int on_field(llhttp_t *l, const char *at, size_t n) {
 static int on_field_complete(llhttp_t *l) {
     struct http_parser *p = l->data;
     bool nameless = p->value || p->field.length == 0;
-    return !p->head_complete && nameless ? fail(p, 400, "a header has no name") : 0;
+    if (++p->n_headers > p->limits->headers) return fail_headers(p);
+    if (p->head_complete) return 0;
+    if (nameless) return fail(p, 400, "a header has no name");
+    p->n_hosts += strcasecmp(p->field.data, "host") == 0;
+    return 0;
 }
 
 static struct buf *buffer_for(struct http_parser *p) {
@@ -151,24 +168,37 @@ static int on_headers_complete(llhttp_t *l) {
         return fail(p, 505, "this server speaks HTTP/1.0 and HTTP/1.1");
     p->request.method = method_of(l->method);
     p->request.http_1_0 = l->http_minor == 0;
+    if (p->n_hosts > 1) return fail(p, 400, "there is more than one Host header");
+    if (p->n_hosts == 0 && !p->request.http_1_0) return fail(p, 400, "there is no Host header");
     trim_path(&p->request.path);
     l->upgrade = 0; // an offer to speak another protocol is declined by not mentioning it
     if (p->coding.length && p->request.http_1_0)
         return fail(p, 400, "HTTP/1.0 has no Transfer-Encoding");
     if (p->coding.length && strcasecmp(p->coding.data, "chunked") != 0)
         return fail(p, 501, "the only Transfer-Encoding this server knows is chunked");
-    if ((l->flags & F_CONTENT_LENGTH) && l->content_length > HTTP_MAX_BODY_BYTES)
+    if ((l->flags & F_CONTENT_LENGTH) && l->content_length > p->limits->body_bytes)
         return fail_body(p);
     bool body_follows = (l->flags & F_CHUNKED) || l->content_length > 0;
     if (body_follows && !p->request.http_1_0 && p->expect.length &&
         strcasecmp(p->expect.data, "100-continue") == 0)
-        return HPE_PAUSED;
-    return 0;
+        p->expects_word = true;
+    return p->expects_word ? HPE_PAUSED : 0;
+}
+
+static void begin_lines(struct http_parser *p, bool empty_ends) {
+    p->line_bytes = 0;
+    p->in_lines = true;
+    p->past_line = empty_ends;
+    p->after_cr = false;
 }
 
 static int on_chunk_header(llhttp_t *l) {
     struct http_parser *p = l->data;
-    return l->content_length > HTTP_MAX_BODY_BYTES - p->request.body.length ? fail_body(p) : 0;
+    if (l->content_length == 0) {
+        begin_lines(p, true);
+        return HPE_PAUSED; // trailers begin at the next byte
+    }
+    return l->content_length > p->limits->body_bytes - p->request.body.length ? fail_body(p) : 0;
 }
 
 static int on_body(llhttp_t *l, const char *at, size_t n) {
@@ -200,21 +230,24 @@ static const struct llhttp_settings_s callbacks = {
     .on_message_complete = on_message_complete,
 };
 
-struct http_parser *http_parser_create(void) {
+struct http_parser *http_parser_create(const struct client_limits *limits) {
     struct http_parser *p = mem_zalloc(sizeof *p);
+    size_t head_bytes = limits->head_bytes;
+    p->limits = limits;
     llhttp_init(&p->llhttp, HTTP_REQUEST, &callbacks);
     p->llhttp.data = p;
-    buf_init(&p->request.path, HTTP_MAX_HEAD_BYTES);
-    buf_init(&p->request.content_type, HTTP_MAX_HEAD_BYTES);
-    buf_init(&p->request.authorization, HTTP_MAX_HEAD_BYTES);
-    buf_init(&p->request.origin, HTTP_MAX_HEAD_BYTES);
-    buf_init(&p->request.if_none_match, HTTP_MAX_HEAD_BYTES);
-    buf_init(&p->request.asked_headers, HTTP_MAX_HEAD_BYTES);
-    buf_init(&p->request.body, HTTP_MAX_BODY_BYTES);
-    buf_init(&p->field, HTTP_MAX_HEAD_BYTES);
-    buf_init(&p->ignored, HTTP_MAX_HEAD_BYTES);
-    buf_init(&p->expect, HTTP_MAX_HEAD_BYTES);
-    buf_init(&p->coding, HTTP_MAX_HEAD_BYTES);
+    begin_lines(p, false);
+    buf_init(&p->request.path, head_bytes);
+    buf_init(&p->request.content_type, head_bytes);
+    buf_init(&p->request.authorization, head_bytes);
+    buf_init(&p->request.origin, head_bytes);
+    buf_init(&p->request.if_none_match, head_bytes);
+    buf_init(&p->request.asked_headers, head_bytes);
+    buf_init(&p->request.body, limits->body_bytes);
+    buf_init(&p->field, head_bytes);
+    buf_init(&p->ignored, head_bytes);
+    buf_init(&p->expect, head_bytes);
+    buf_init(&p->coding, head_bytes);
     return p;
 }
 
@@ -243,16 +276,44 @@ static enum http_event explain(struct http_parser *p) {
     return HTTP_FAILED;
 }
 
+/* What llhttp takes though others read it otherwise: a line that begins with a blank, which for
+ * some continues the one before, and an empty line without CR.  Returns the bytes before such a
+ * place in the lines of a head or of trailers, or n. */
+static size_t before_odd_line(struct http_parser *p, const char *data, size_t n) {
+    for (size_t i = 0; i < n && p->in_lines; i++) {
+        char c = data[i];
+        if (p->line_bytes == 0 && (c == ' ' || c == '\t')) return i;
+        if (c == '\n' && !p->after_cr) return i;
+        p->after_cr = c == '\r';
+        if (c == '\n') {
+            p->in_lines = p->line_bytes > 0 || !p->past_line;
+            p->past_line |= p->line_bytes > 0;
+            p->line_bytes = 0;
+        } else if (c != '\r') {
+            p->line_bytes++;
+        }
+    }
+    return n;
+}
+
 /* Gives llhttp data[0..n), a head up to its limit; *taken says how far it came. */
 static enum http_event feed_part(struct http_parser *p, const char *data, size_t n, size_t *taken) {
     bool in_head = !p->head_complete;
-    size_t room = HTTP_MAX_HEAD_BYTES - p->head_bytes;
+    size_t room = p->limits->head_bytes - p->head_bytes;
     *taken = in_head && n > room ? room : n;
+    *taken = before_odd_line(p, data, *taken);
+    if (*taken == 0) {
+        fail(p, 400, "a header goes on in the next line, or a line ends without CR");
+        return HTTP_FAILED;
+    }
     enum llhttp_errno e = llhttp_execute(&p->llhttp, data, *taken);
     if (e == HPE_PAUSED) {
         *taken = (size_t)(llhttp_get_error_pos(&p->llhttp) - data);
         llhttp_resume(&p->llhttp);
-        return p->complete ? HTTP_MESSAGE : HTTP_CONTINUE;
+        if (p->complete) return HTTP_MESSAGE;
+        bool word = p->expects_word;
+        p->expects_word = false;
+        return word ? HTTP_CONTINUE : HTTP_NEED_MORE; // trailers begin
     }
     if (e != HPE_OK) return explain(p);
     if (p->url_complete && p->llhttp.http_major == 0 && p->llhttp.http_minor == 9) {
@@ -260,7 +321,7 @@ static enum http_event feed_part(struct http_parser *p, const char *data, size_t
         return HTTP_FAILED;
     }
     if (in_head) p->head_bytes += *taken;
-    if (!p->head_complete && p->head_bytes >= HTTP_MAX_HEAD_BYTES) {
+    if (!p->head_complete && p->head_bytes >= p->limits->head_bytes) {
         fail_head(p);
         return HTTP_FAILED;
     }
@@ -295,7 +356,9 @@ void http_parser_next(struct http_parser *p) {
     buf_deinit(&p->request.body); // may be large: an idle connection holds none of it
     p->value = NULL;
     p->head_bytes = p->late_bytes = 0;
-    p->inside = p->url_complete = p->head_complete = p->complete = false;
+    p->n_headers = p->n_hosts = 0;
+    begin_lines(p, false);
+    p->inside = p->url_complete = p->head_complete = p->complete = p->expects_word = false;
 }
 
 int http_parser_status(const struct http_parser *p) {
@@ -308,6 +371,10 @@ const char *http_parser_message(const struct http_parser *p) {
 
 bool http_parser_is_inside(const struct http_parser *p) {
     return p->inside && !p->complete;
+}
+
+bool http_parser_has_head(const struct http_parser *p) {
+    return p->head_complete;
 }
 
 const char *http_method_name(enum http_method m) {

@@ -11,9 +11,7 @@
 #include <stdint.h>
 
 #include "common/buf.h"
-
-#define HTTP_MAX_HEAD_BYTES ((size_t)16 << 10) // request line and headers together
-#define HTTP_MAX_BODY_BYTES ((size_t)8 << 20)
+#include "coordinator/gateway/client_limits.h"
 
 enum http_method {
     HTTP_METHOD_GET,
@@ -44,7 +42,8 @@ enum http_event {
 
 struct http_parser;
 
-struct http_parser *http_parser_create(void);
+/* Keeps the limits, which must outlive it. */
+struct http_parser *http_parser_create(const struct client_limits *limits);
 void http_parser_free(struct http_parser *p);
 /* Takes bytes until something happens; *taken says how many. */
 enum http_event http_parser_feed(struct http_parser *p, const char *data, size_t n, size_t *taken);
@@ -57,6 +56,8 @@ int http_parser_status(const struct http_parser *p);
 const char *http_parser_message(const struct http_parser *p);
 /* Has a byte of a request arrived that is not complete? */
 bool http_parser_is_inside(const struct http_parser *p);
+/* Are its headers complete? */
+bool http_parser_has_head(const struct http_parser *p);
 
 /* Appends status line and headers.  length >= 0: Content-Length; -1: chunked, or delimited by the
  * end of the connection when `http_1_0`.  `extra` are whole header lines ("Retry-After: 1\r\n") or

@@ -10,8 +10,9 @@
 #include "coordinator/gateway/conn.h"
 
 #define BACKLOG        511
-#define CLOCK_MS       1000
+#define CLOSING_MS     20
 #define CLOSE_LIMIT_NS ((uint64_t)2 * 1000 * 1000 * 1000)
+#define NS_PER_MS      ((uint64_t)1000 * 1000)
 
 static void on_handle_closed(uv_handle_t *handle) {
     struct server *s = handle->data;
@@ -24,32 +25,81 @@ static void maybe_closed(struct server *s) {
         uv_close((uv_handle_t *)&s->clock, on_handle_closed);
 }
 
+/* ---- the clock ---- */
+
+static void on_clock(uv_timer_t *timer);
+
+static void wake_at(struct server *s, uint64_t at_ns) {
+    uint64_t now = clock_ns();
+    uint64_t ms = at_ns > now ? (at_ns - now + NS_PER_MS - 1) / NS_PER_MS : 0;
+    s->wake_ns = at_ns;
+    uv_timer_start(&s->clock, on_clock, ms, 0);
+}
+
 static void on_clock(uv_timer_t *timer) {
     struct server *s = timer->data;
+    s->wake_ns = UINT64_MAX;
+    server_tick(s, clock_ns());
+    uint64_t next = wheel_next_ns(&s->wheel);
+    if (!s->closing && next < s->wake_ns) wake_at(s, next);
+}
+
+void server_tick(struct server *s, uint64_t now_ns) {
+    struct wheel_entry *watch;
+    wheel_advance(&s->wheel, now_ns);
+    while ((watch = wheel_take(&s->wheel))) conn_tick(watch, now_ns);
+}
+
+void server_watch(struct server *s, struct wheel_entry *watch, uint64_t at_ns) {
+    if (wheel_holds(watch) && watch->at_ns <= at_ns) return;
+    wheel_set(&s->wheel, watch, at_ns);
+    if (!s->closing && at_ns < s->wake_ns) wake_at(s, at_ns);
+}
+
+/* ---- connections ---- */
+
+static void on_closing_look(uv_timer_t *timer) {
+    struct server *s = timer->data;
     uint64_t now = clock_ns();
-    bool late = s->closing && now - s->closing_since_ns > CLOSE_LIMIT_NS;
+    bool late = now - s->closing_since_ns > CLOSE_LIMIT_NS;
     for (struct conn *c = s->first; c;) {
         struct conn *next = conn_next(c);
-        if (late || (s->closing && !conn_is_answering(c)))
-            conn_close(c);
-        else
-            conn_tick(c, now);
+        if (late || !conn_is_answering(c)) conn_close(c);
         c = next;
     }
+    server_tick(s, now);
     maybe_closed(s);
-    if (s->n_conns == 0 && !s->closing) uv_timer_stop(&s->clock);
+}
+
+static void pause_accepting(struct server *s) {
+    s->paused = true;
+    if (s->gateway->connections.pauses++ == 0)
+        log_warn("%u connections are open, the limit: the next clients wait until one is closed",
+                 s->gateway->limits.connections);
 }
 
 static void on_connection(uv_stream_t *listener, int status) {
     struct server *s = listener->data;
     if (status < 0) {
-        log_warn("a connection could not be accepted: %s", uv_strerror(status));
-        return;
+        if (!s->refusal_said)
+            log_warn("a connection could not be accepted: %s", uv_strerror(status));
+        s->refusal_said = true;
+    } else if (s->n_conns >= s->gateway->limits.connections) {
+        pause_accepting(s); // libuv polls the listener again after the next uv_accept
+    } else {
+        conn_accept(s);
     }
-    conn_accept(s);
-    if (!uv_is_active((uv_handle_t *)&s->clock))
-        uv_timer_start(&s->clock, on_clock, CLOCK_MS, CLOCK_MS);
 }
+
+void server_conn_closed(struct server *s) {
+    s->n_conns--;
+    s->gateway->connections.open = s->n_conns;
+    if (!s->paused || s->closing) return;
+    s->paused = false;
+    conn_accept(s);
+}
+
+/* ---- the beginning and the end ---- */
 
 static err resolve(uv_loop_t *loop, const char *host, uint16_t port, struct sockaddr_storage *out) {
     uv_getaddrinfo_t request;
@@ -80,7 +130,8 @@ err server_listen(struct server *s, uv_loop_t *loop, struct gateway *g, const ch
                   uint16_t port) {
     struct sockaddr_storage address;
     TRY(resolve(loop, host, port, &address));
-    *s = (struct server){.loop = loop, .gateway = g, .open_handles = 2};
+    *s = (struct server){.loop = loop, .gateway = g, .open_handles = 2, .wake_ns = UINT64_MAX};
+    wheel_init(&s->wheel, clock_ns());
     CHECK(uv_tcp_init(loop, &s->listener) == 0);
     CHECK(uv_timer_init(loop, &s->clock) == 0);
     s->listener.data = s->clock.data = s;
@@ -109,5 +160,5 @@ void server_close(struct server *s, void (*closed)(void *ctx), void *ctx) {
         if (!conn_is_answering(c)) conn_close(c);
         c = next;
     }
-    uv_timer_start(&s->clock, on_clock, 1, 20);
+    uv_timer_start(&s->clock, on_closing_look, 1, CLOSING_MS);
 }

@@ -1,7 +1,9 @@
 /* server.h: the listening socket, its connections and their clock.
  *
- * The timer that watches over slow and silent connections runs only while there are connections:
- * an idle server wakes for nothing.  Loop thread. */
+ * One timer watches over all connections, by a wheel of the times when each is to be looked at: an
+ * idle server wakes for nothing, and ten thousand idle connections cost no more.  At the limit of
+ * connections the next client is left waiting in the kernel's queue until one closes: nothing polls
+ * and nobody is refused.  Loop thread. */
 // SPDX-License-Identifier: MIT
 #ifndef COORDINATOR_SERVER_H
 #define COORDINATOR_SERVER_H
@@ -11,6 +13,7 @@
 
 #include "common/error.h"
 #include "coordinator/gateway/gateway.h"
+#include "coordinator/gateway/wheel.h"
 
 struct conn;
 
@@ -19,8 +22,12 @@ struct server {
     uv_tcp_t listener;
     uv_timer_t clock;
     struct gateway *gateway;
+    struct wheel wheel;
+    uint64_t wake_ns;   // when the clock goes off; UINT64_MAX: it stands still
     struct conn *first; // all connections
     uint32_t n_conns;
+    bool paused;       // at the limit: a client waits
+    bool refusal_said; // that one could not be accepted
     bool closing;
     uint64_t closing_since_ns;
     int open_handles; // listener and clock
@@ -37,5 +44,14 @@ MUST_USE err server_listen(struct server *s, uv_loop_t *loop, struct gateway *g,
 /* Takes no new connections; those that are being answered may finish (2 s at most), the others are
  * closed.  `closed` is called when all handles are gone. */
 void server_close(struct server *s, void (*closed)(void *ctx), void *ctx);
+
+/* ---- for conn.c, and for tests that make time pass ---- */
+
+/* Looks at the connection at that time or soon after, unless it is looked at before. */
+void server_watch(struct server *s, struct wheel_entry *watch, uint64_t at_ns);
+/* Looks at the connections whose time has come. */
+void server_tick(struct server *s, uint64_t now_ns);
+/* One connection has gone. */
+void server_conn_closed(struct server *s);
 
 #endif

@@ -65,9 +65,10 @@ function value(metrics, name, labels = {}) {
     return found[0].value;
 }
 // ../shared/API.md's table of names.
-const names = {gauge: ['num_requests_running', 'num_requests_waiting', 'kv_cache_usage_perc', 'weights_bytes', 'kv_bytes', 'rank_up', 'epoch'],
+const names = {gauge: ['num_requests_running', 'num_requests_waiting', 'num_connections', 'kv_cache_usage_perc', 'weights_bytes', 'kv_bytes', 'rank_up', 'epoch'],
     counter: ['prompt_tokens_total', 'generation_tokens_total', 'request_success_total', 'allreduce_bytes_total',
-        'prefix_cache_queries_total', 'prefix_cache_hits_total', 'num_preemptions_total'],
+        'prefix_cache_queries_total', 'prefix_cache_hits_total', 'num_preemptions_total',
+        'connections_total', 'accept_pauses_total', 'connections_ended_total'],
     summary: ['step_compute_seconds', 'step_wait_seconds', 'step_wire_seconds'],
     histogram: ['time_to_first_token_seconds', 'inter_token_latency_seconds', 'e2e_request_latency_seconds', 'request_queue_time_seconds']};
 

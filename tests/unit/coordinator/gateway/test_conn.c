@@ -22,7 +22,19 @@
 #include "tests/unit/coordinator/gateway/fake_engine.h"
 #include "tests/unit/coordinator/scheduling/demo_tokenizer.h"
 
-#define SECOND ((uint64_t)1000 * 1000 * 1000)
+#define SECOND       ((uint64_t)1000 * 1000 * 1000)
+#define UNREAD_BYTES ((size_t)256 << 10)
+
+static const struct client_limits limits = {.head_bytes = (size_t)16 << 10,
+                                            .headers = 100,
+                                            .body_bytes = (size_t)8 << 20,
+                                            .unread_bytes = UNREAD_BYTES,
+                                            .connections = 1000,
+                                            .head_ns = 20 * SECOND,
+                                            .body_ns = 40 * SECOND,
+                                            .idle_ns = 75 * SECOND,
+                                            .write_ns = 30 * SECOND,
+                                            .ping_ns = 5 * SECOND};
 
 static struct tokenizer *tokenizer;
 
@@ -41,7 +53,7 @@ static void turn(struct world *w) {
 }
 
 static void open_world(struct world *w) {
-    *w = (struct world){.gateway = {.engine = &w->engine, .model_id = "demo"}};
+    *w = (struct world){.gateway = {.engine = &w->engine, .model_id = "demo", .limits = limits}};
     fake_engine_init(&w->engine, tokenizer);
     assert_int_equal(uv_loop_init(&w->loop), 0);
     assert_int_equal(server_listen(&w->server, &w->loop, &w->gateway, "127.0.0.1", 0), ERR_OK);
@@ -119,16 +131,12 @@ static bool hears(const struct client *c, const char *text) {
 
 /* What the server's clock does, at another time. */
 static void tick(struct world *w, uint64_t now_ns) {
-    for (struct conn *c = w->server.first; c;) {
-        struct conn *next = conn_next(c);
-        conn_tick(c, now_ns);
-        c = next;
-    }
+    server_tick(&w->server, now_ns);
     turn(w);
 }
 
 static const char *post(char out[600], const char *json) {
-    snprintf(out, 600, "POST /v1/completions HTTP/1.1\r\nContent-Length: %zu\r\n\r\n%s",
+    snprintf(out, 600, "POST /v1/completions HTTP/1.1\r\nHost: h\r\nContent-Length: %zu\r\n\r\n%s",
              strlen(json), json);
     return out;
 }
@@ -137,17 +145,18 @@ static void slow_requests_time_out(void **state) {
     (void)state;
     static const char *const parts[] = {
         "G", "GET /health HTTP/1.1\r\nHost",
-        "POST /v1/completions HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"};
+        "POST /v1/completions HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{"};
     for (size_t i = 0; i < 3; i++) {
+        uint64_t limit = i == 2 ? limits.body_ns : limits.head_ns;
         struct world w;
         struct client c;
         open_world(&w);
         dial(&w, &c);
         say(&w, &c, parts[i]);
         uint64_t now = clock_ns();
-        tick(&w, now + CONN_REQUEST_NS - 2 * SECOND);
+        tick(&w, now + limit - 2 * SECOND);
         assert_int_equal(w.server.n_conns, 1);
-        tick(&w, now + CONN_REQUEST_NS + SECOND);
+        tick(&w, now + limit + SECOND);
         listen_to(&w, &c);
         assert_true(hears(&c, "HTTP/1.1 408 Request Timeout\r\n"));
         assert_true(c.at_end);
@@ -163,19 +172,129 @@ static void silent_connections_are_closed(void **state) {
     open_world(&w);
     dial(&w, &fresh);
     dial(&w, &used);
-    say(&w, &used, "GET /health HTTP/1.1\r\n\r\n");
+    say(&w, &used, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
     listen_to(&w, &used);
     assert_true(hears(&used, "200 OK"));
     uint64_t now = clock_ns();
-    tick(&w, now + CONN_IDLE_NS - 2 * SECOND);
+    tick(&w, now + limits.idle_ns - 2 * SECOND);
     assert_int_equal(w.server.n_conns, 2);
-    tick(&w, now + CONN_IDLE_NS + SECOND);
+    tick(&w, now + limits.idle_ns + SECOND);
     listen_to(&w, &fresh);
     listen_to(&w, &used);
     assert_true(fresh.at_end && used.at_end);
     assert_int_equal(fresh.heard.length, 0);
     hang_up(&fresh);
     hang_up(&used);
+    close_world(&w);
+}
+
+/* Who sends the second request slowly has the whole time for it. */
+static void each_request_has_its_own_time(void **state) {
+    (void)state;
+    struct world w;
+    struct client c;
+    open_world(&w);
+    dial(&w, &c);
+    say(&w, &c, "GET /hea");
+    usleep(200000);
+    say(&w, &c, "lth HTTP/1.1\r\nHost: h\r\n\r\nGET /");
+    uint64_t now = clock_ns();
+    tick(&w, now + limits.head_ns - SECOND / 10);
+    assert_int_equal(w.gateway.connections.ended[CONN_END_SLOW_REQUEST], 0);
+    tick(&w, now + limits.head_ns + SECOND);
+    assert_int_equal(w.gateway.connections.ended[CONN_END_SLOW_REQUEST], 1);
+    hang_up(&c);
+    close_world(&w);
+}
+
+/* While a request waits, and while it is prefilled. */
+static void silent_streams_get_comments(void **state) {
+    (void)state;
+    char request[600];
+    struct world w;
+    struct client c;
+    open_world(&w);
+    dial(&w, &c);
+    say(&w, &c, post(request, "{\"prompt\":\"x\",\"stream\":true}"));
+    uint64_t now = clock_ns();
+    tick(&w, now + limits.ping_ns - SECOND);
+    listen_to(&w, &c);
+    assert_int_equal(c.heard.length, 0);
+    tick(&w, now + limits.ping_ns + SECOND);
+    listen_to(&w, &c);
+    assert_true(hears(&c, "200 OK\r\n") && hears(&c, "\r\n8\r\n: ping\n\n\r\n"));
+    buf_clear(&c.heard);
+    tick(&w, now + 2 * limits.ping_ns + 2 * SECOND);
+    listen_to(&w, &c);
+    assert_string_equal(c.heard.data, "8\r\n: ping\n\n\r\n");
+    tick(&w, now + 1000 * SECOND); // however long it takes
+    assert_false(w.engine.requests[0].abandoned);
+    hang_up(&c);
+    close_world(&w);
+}
+
+/* Nobody is refused at the limit: the next client is answered when another has left. */
+static void at_the_limit_clients_wait(void **state) {
+    (void)state;
+    struct world w;
+    struct client first, second, third, fourth;
+    open_world(&w);
+    w.gateway.limits.connections = 2;
+    dial(&w, &first);
+    dial(&w, &second);
+    dial(&w, &third);
+    dial(&w, &fourth);
+    say(&w, &third, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
+    say(&w, &fourth, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_int_equal(w.server.n_conns, 2);
+    assert_int_equal(w.gateway.connections.pauses, 1);
+    assert_int_equal(uv_run(&w.loop, UV_RUN_NOWAIT), 1);
+    listen_to(&w, &third);
+    assert_int_equal(third.heard.length, 0);
+    hang_up(&first);
+    turn(&w);
+    listen_to(&w, &third);
+    assert_true(hears(&third, "200 OK"));
+    listen_to(&w, &fourth);
+    assert_int_equal(fourth.heard.length, 0);
+    hang_up(&second);
+    hang_up(&third);
+    turn(&w);
+    listen_to(&w, &fourth);
+    assert_true(hears(&fourth, "200 OK"));
+    assert_int_equal(w.server.n_conns, 1);
+    assert_int_equal(w.gateway.connections.accepted, 4);
+    hang_up(&fourth);
+    close_world(&w);
+}
+
+static void closing_at_the_limit(void **state) {
+    (void)state;
+    struct world w;
+    struct client c, waits;
+    open_world(&w);
+    w.gateway.limits.connections = 1;
+    dial(&w, &c);
+    dial(&w, &waits);
+    close_world(&w); // ends although a client waits
+    hang_up(&c);
+    hang_up(&waits);
+}
+
+/* A draining server answers, and keeps no connection for more. */
+static void draining_keeps_no_connection(void **state) {
+    (void)state;
+    char request[600];
+    struct world w;
+    struct client c;
+    open_world(&w);
+    dial(&w, &c);
+    w.gateway.draining = true;
+    say(&w, &c, post(request, "{\"prompt\":\"x\"}"));
+    listen_to(&w, &c);
+    assert_true(hears(&c, "HTTP/1.1 503 ") && hears(&c, "Retry-After: "));
+    assert_true(hears(&c, "Connection: close\r\n") && c.at_end);
+    hang_up(&c);
     close_world(&w);
 }
 
@@ -197,6 +316,7 @@ static void who_leaves_is_noticed_at_once(void **state) {
         turn(&w);
         assert_true(w.engine.requests[0].abandoned);
         assert_int_equal(w.server.n_conns, 0);
+        assert_int_equal(w.gateway.connections.ended[CONN_END_CLIENT_LEFT], 1);
         if (half) hang_up(&c);
         close_world(&w);
     }
@@ -223,7 +343,7 @@ static void who_does_not_read_is_dropped(void **state) {
     say(&w, &c, post(request, "{\"prompt\":\"x\",\"stream\":true}"));
     say_much(&w, 10000);
     assert_true(w.engine.requests[0].abandoned);
-    say(&w, &other, "GET /health HTTP/1.1\r\n\r\n"); // nobody else has felt it
+    say(&w, &other, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n"); // nobody else has felt it
     listen_to(&w, &other);
     assert_true(hears(&other, "200 OK"));
     hang_up(&c);
@@ -245,11 +365,12 @@ static void a_large_answer_waits_for_its_reader(void **state) {
         fake_finish(&w.engine, 0, 0, FINISH_LENGTH);
         fake_end(&w.engine, 0, ERR_OK, "");
         turn(&w);
-        uint64_t now = clock_ns();
-        tick(&w, now + CONN_STALL_NS - 2 * SECOND);
+        uint64_t now = clock_ns() + limits.write_ns / 2;
+        tick(&w, now); // what the kernel has taken until then was progress
+        tick(&w, now + limits.write_ns - 2 * SECOND);
         assert_int_equal(w.server.n_conns, 1);
         if (stalls) {
-            tick(&w, now + CONN_STALL_NS + SECOND);
+            tick(&w, now + limits.write_ns + SECOND);
             assert_int_equal(w.server.n_conns, 0);
         } else {
             listen_for(&w, &c, 1000000);
@@ -269,13 +390,13 @@ static void answers_wait_for_their_reader(void **state) {
     struct buf requests;
     open_world(&w);
     dial(&w, &c);
-    say(&w, &c, "GET /v1/models HTTP/1.1\r\n\r\n");
+    say(&w, &c, "GET /v1/models HTTP/1.1\r\nHost: h\r\n\r\n");
     listen_to(&w, &c);
     size_t answer_bytes = c.heard.length;
     assert_true(hears(&c, "200 OK"));
     buf_clear(&c.heard);
     buf_init(&requests, 0);
-    for (int i = 0; i < N; i++) buf_puts(&requests, "GET /v1/models HTTP/1.1\r\n\r\n");
+    for (int i = 0; i < N; i++) buf_puts(&requests, "GET /v1/models HTTP/1.1\r\nHost: h\r\n\r\n");
     for (size_t at = 0; at < requests.length;) {
         ssize_t n = send(c.fd, requests.data + at, requests.length - at, MSG_DONTWAIT);
         if (n > 0) at += (size_t)n;
@@ -314,7 +435,7 @@ static void a_refusal_survives_what_follows(void **state) {
     struct client c;
     open_world(&w);
     dial(&w, &c);
-    say(&w, &c, "POST /v1/completions HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n");
+    say(&w, &c, "POST /v1/completions HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n");
     for (int i = 0; i < 20; i++) say(&w, &c, "the body goes on and on and on");
     listen_to(&w, &c);
     assert_true(hears(&c, "HTTP/1.1 413 "));
@@ -379,7 +500,8 @@ static void requests_are_logged(void **state) {
     open_world(&w);
     w.gateway.access_log = &log;
     dial(&w, &c);
-    say(&w, &c, "GET /health?x=1 HTTP/1.1\r\n\r\nGET /nothing HTTP/1.1\r\n\r\n");
+    say(&w, &c,
+        "GET /health?x=1 HTTP/1.1\r\nHost: h\r\n\r\nGET /nothing HTTP/1.1\r\nHost: h\r\n\r\n");
     say(&w, &c, post(request, "{\"prompt\":\"a\"}"));
     fake_text(&w.engine, 0, 0, " word");
     fake_finish(&w.engine, 0, 0, FINISH_STOP);
@@ -446,6 +568,11 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slow_requests_time_out),
         cmocka_unit_test(silent_connections_are_closed),
+        cmocka_unit_test(each_request_has_its_own_time),
+        cmocka_unit_test(silent_streams_get_comments),
+        cmocka_unit_test(at_the_limit_clients_wait),
+        cmocka_unit_test(closing_at_the_limit),
+        cmocka_unit_test(draining_keeps_no_connection),
         cmocka_unit_test(who_leaves_is_noticed_at_once),
         cmocka_unit_test(who_does_not_read_is_dropped),
         cmocka_unit_test(a_large_answer_waits_for_its_reader),

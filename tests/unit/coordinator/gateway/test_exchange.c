@@ -13,9 +13,10 @@
 #include "tests/unit/coordinator/gateway/fake_engine.h"
 #include "tests/unit/coordinator/scheduling/demo_tokenizer.h"
 
-#define TEXT  "/v1/completions"
-#define CHAT  "/v1/chat/completions"
-#define HELLO "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
+#define TEXT   "/v1/completions"
+#define SECOND ((uint64_t)1000 * 1000 * 1000)
+#define CHAT   "/v1/chat/completions"
+#define HELLO  "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
 
 static struct tokenizer *tokenizer;
 
@@ -26,7 +27,10 @@ struct world {
 };
 
 static void begin(struct world *w, const char *path, const char *body) {
-    *w = (struct world){.gateway = {.engine = &w->engine, .model_id = "demo", .id_prefix = 7}};
+    *w = (struct world){.gateway = {.engine = &w->engine,
+                                    .limits.ping_ns = 5 * SECOND,
+                                    .model_id = "demo",
+                                    .id_prefix = 7}};
     fake_engine_init(&w->engine, tokenizer);
     fake_client_send(&w->client, &w->gateway, HTTP_METHOD_POST, path, body);
 }
@@ -556,9 +560,10 @@ static void a_silent_stream_gets_pings(void **state) {
     bool done;
     begin(&w, TEXT, "{\"prompt\":\"x\",\"stream\":true}");
     uint64_t now = clock_ns();
-    exchange_tick(w.client.exchange, now);
+    uint64_t next = exchange_tick(w.client.exchange, now);
     assert_int_equal(w.client.status, 0); // not so soon
-    exchange_tick(w.client.exchange, now + (uint64_t)60 * 1000 * 1000 * 1000);
+    assert_in_range(next, now, now + 5 * SECOND);
+    assert_int_equal(exchange_tick(w.client.exchange, next), next + 5 * SECOND);
     assert_int_equal(w.client.status, 200);
     assert_string_equal(w.client.body.data, ": ping\n\n");
     fake_end(&w.engine, 0, ERR_RANK_LOST, "rank 1 was lost"); // the head is out: an event
@@ -568,7 +573,7 @@ static void a_silent_stream_gets_pings(void **state) {
     end(&w);
 
     begin(&w, TEXT, "{\"prompt\":\"x\"}"); // a whole answer has no place for one
-    exchange_tick(w.client.exchange, now + (uint64_t)60 * 1000 * 1000 * 1000);
+    assert_int_equal(exchange_tick(w.client.exchange, now + 60 * SECOND), UINT64_MAX);
     assert_int_equal(w.client.status, 0);
     fake_client_leave(&w.client);
     end(&w);
