@@ -73,6 +73,7 @@ int main(int argc, char **argv) {
     struct rankstart r = rankstart_detect();
     open_standard_files();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); // a file that may not grow is an error of its write
     err e = run(&o, argc, argv, &r);
     if (e == ERR_OK) e = finish_output();
     if (e != ERR_OK && r.rank == 0) {

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -110,13 +111,25 @@ void access_log_close(struct access_log *l) {
     buf_deinit(&l->line);
 }
 
+/* A line is written whole or not at all: what a full disk took of it is cut off again. */
+static bool write_line(const struct access_log *l) {
+    ssize_t n = write(l->fd, l->line.data, l->line.length);
+    if (n == (ssize_t)l->line.length) return true;
+    int cause = n < 0 ? errno : ENOSPC;
+    struct stat file;
+    if (n > 0 && fstat(l->fd, &file) == 0 && S_ISREG(file.st_mode) &&
+        ftruncate(l->fd, file.st_size - n) != 0)
+        cause = errno;
+    errno = cause;
+    return false;
+}
+
 void access_log_write(struct access_log *l, const struct access_line *line) {
     access_log_put(&l->line, l->format, line, clock_unix_ms());
-    ssize_t n = write(l->fd, l->line.data, l->line.length);
-    if (n != (ssize_t)l->line.length && !l->failed) {
+    if (!write_line(l) && !l->failed) {
         l->failed = true;
         log_warn("the access log cannot be written: %s; requests are answered all the same",
-                 n < 0 ? strerror(errno) : "the disk is full");
+                 strerror(errno));
     }
     if (l->line.capacity > KEEP_BYTES)
         buf_deinit(&l->line);

@@ -44,7 +44,7 @@ struct access_log {
 MUST_USE err access_log_open(struct access_log *l, const char *path, enum access_format format,
                              bool prompts);
 void access_log_close(struct access_log *l);
-/* A line that cannot be written is lost, and the first such loss is said in the log. */
+/* A line that cannot be written is lost as a whole, and the first such loss is said in the log. */
 void access_log_write(struct access_log *l, const struct access_line *line);
 /* The line as text, with its end; unix_ms is its time. */
 void access_log_put(struct buf *out, enum access_format format, const struct access_line *line,

@@ -8,8 +8,10 @@
 
 #include <fcntl.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "coordinator/gateway/access_log.h"
@@ -118,12 +120,44 @@ static void files_that_cannot_be_written(void **state) {
     access_log_close(&l);
 }
 
+/* The disk fills up in the middle of a line, and later has room again. */
+static void lines_are_written_whole_or_not_at_all(void **state) {
+    (void)state;
+    char path[] = "/tmp/lockstep-test-access-XXXXXX", text[4096] = "";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    struct access_log l;
+    struct rlimit before, small;
+    struct access_line line = completion();
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(access_log_open(&l, path, ACCESS_JSON, false), ERR_OK);
+    access_log_write(&l, &line);
+    off_t one = lseek(fd, 0, SEEK_END);
+    assert_true(one > 100 && !l.failed);
+    small = (struct rlimit){.rlim_cur = (rlim_t)(one + one / 2), .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    access_log_write(&l, &line);
+    access_log_write(&l, &line);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_true(l.failed);
+    assert_int_equal(lseek(fd, 0, SEEK_END), one);
+    access_log_write(&l, &line);
+    access_log_close(&l);
+    assert_true(pread(fd, text, sizeof text - 1, 0) > one);
+    assert_true(text[one - 1] == '\n' && text[one] == '{');
+    assert_ptr_equal(strchr(text + one, '\n'), text + strlen(text) - 1);
+    close(fd);
+    unlink(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_logfmt),
         cmocka_unit_test(as_json),
         cmocka_unit_test(into_a_file),
         cmocka_unit_test(files_that_cannot_be_written),
+        cmocka_unit_test(lines_are_written_whole_or_not_at_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
