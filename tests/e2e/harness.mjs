@@ -6,6 +6,7 @@
 import {spawn} from 'node:child_process';
 import {once} from 'node:events';
 import {existsSync, mkdtempSync, readFileSync, rmSync} from 'node:fs';
+import {connect} from 'node:net';
 import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 
@@ -193,3 +194,30 @@ export async function openStream(server, body = {}) {
     })();
     return s;
 }
+
+// A connection that keeps what it hears: {text, closed, socket, send(bytes), hears(pattern), ends()}.
+export async function dial(server, {localAddress} = {}) {
+    const c = {text: '', closed: false, socket: connect({port: server.port, host: '127.0.0.1', localAddress})};
+    c.socket.on('data', d => { c.text += d.toString('latin1'); });
+    c.socket.on('error', () => {});
+    c.socket.on('close', () => { c.closed = true; });
+    await new Promise((done, fail) => c.socket.once('connect', done).once('error', fail));
+    c.send = bytes => c.socket.write(bytes);
+    c.hears = (pattern, limitMs) => until(`the server says ${pattern} after ${JSON.stringify(c.text.slice(-300))}`, () => pattern.exec(c.text), limitMs);
+    c.ends = limitMs => until(`the server closes after ${JSON.stringify(c.text.slice(-300))}`, () => c.closed, limitMs);
+    return c;
+}
+// The bytes of a request for a completion.
+export const completion = (body, {version = '1.1', headers = ''} = {}) => {
+    const json = JSON.stringify({prompt: 'Call me', max_tokens: 5, temperature: 0, ...body});
+    return `POST /v1/completions HTTP/${version}\r\nHost: h\r\nContent-Type: application/json\r\n${headers}Content-Length: ${Buffer.byteLength(json)}\r\n\r\n${json}`;
+};
+export const get = (path, headers = '') => `GET ${path} HTTP/1.1\r\nHost: h\r\n${headers}\r\n`;
+// Resident bytes of the coordinator.
+export const rss = server => +/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.child.pid}/status`, 'utf8'))[1] * 1024;
+// A value of GET /metrics: metric(server, 'connections_ended_total{reason="idle"}').
+export const metric = async (server, series) => {
+    const line = (await (await fetch(`${server.url}/metrics`)).text()).split('\n').find(l => l.startsWith(`lockstep:${series} `));
+    check(line, `there is no lockstep:${series}`);
+    return +line.split(' ').at(-1);
+};
