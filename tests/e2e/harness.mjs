@@ -104,7 +104,9 @@ export async function serve(args = [], {env = {}, waitReady = true, prefix = []}
     if (waitReady)
         await until('serve is ready', async () => {
             if (exited()) throw new Error(`serve ended early (${child.exitCode}):\n${server.log()}`);
-            return (await fetch(`${server.url}/ready`)).status === 200;
+            const r = await fetch(`${server.url}/ready`);
+            await r.arrayBuffer(); // or its connection stays in use
+            return r.status === 200;
         }, 60000);
     server.stop = async (signal = 'SIGTERM') => {
         if (!exited()) child.kill(signal);
