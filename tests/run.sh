@@ -31,24 +31,27 @@ if [ -e "${LOCKSTEP_SHARED:-../shared}/tools/oracle.mjs" ] && [ ! -d tests/golde
     (cd tests/golden && npm install --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error >&2)
 fi
 
-build() { # DIR OPTIONS…
-    local dir=$1
-    shift
-    cmake -S . -B "$dir" -G Ninja "$@" >"$dir.log" 2>&1 && cmake --build "$dir" >>"$dir.log" 2>&1 ||
+build() { # DIR TARGET OPTIONS…
+    local dir=$1 target=$2
+    shift 2
+    cmake -S . -B "$dir" -G Ninja "$@" >"$dir.log" 2>&1 && cmake --build "$dir" --target "$target" >>"$dir.log" 2>&1 ||
         { tail -n 60 "$dir.log" >&2; return 1; }
     rm -f "$dir.log"
 }
 
 echo "Building (build/) …" >&2
-build build -DLOCKSTEP_TESTS=ON
+build build all -DLOCKSTEP_TESTS=ON
 if [ $# -gt 0 ]; then
     ctest --test-dir build --output-on-failure -R "$1"
     exit
 fi
 echo "Building with AddressSanitizer and UndefinedBehaviorSanitizer (build-asan/) …" >&2
-build build-asan -DLOCKSTEP_ASAN=ON -DCMAKE_BUILD_TYPE=Release
+build build-asan all -DLOCKSTEP_ASAN=ON -DCMAKE_BUILD_TYPE=Release
+echo "Building the fuzz targets (build-fuzz/) …" >&2
+build build-fuzz fuzz_targets -DLOCKSTEP_FUZZ=ON -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=Release
 
 status=0
+ctest --test-dir build-fuzz --output-on-failure -L fuzz -j 2 || status=$?
 ctest --test-dir build-asan --output-on-failure -LE release-only -j 2 || status=$?
 ctest --test-dir build --output-on-failure -j 2 || status=$?
 exit $status

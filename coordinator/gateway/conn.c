@@ -31,7 +31,8 @@
 #define ACCESS_PATH_BYTES  160
 #define STATUS_CLIENT_LEFT 499 // as nginx calls it
 #define REQUESTS_PER_TURN  16
-#define LOOKS_PER_STALL    4 // how often progress is looked for within limits.write_ns
+#define SEND_BUFFER_BYTES  (128 << 10) // in the kernel; Linux takes it twice
+#define LOOKS_PER_STALL    4           // how often progress is looked for within limits.write_ns
 
 /* What the access log says about the request under way. */
 struct record {
@@ -416,6 +417,8 @@ void conn_accept(struct server *s) {
         return;
     }
     name_peer(c);
+    // The kernel would hold megabytes for a client that does not read.
+    uv_send_buffer_size((uv_handle_t *)&c->tcp, &(int){SEND_BUFFER_BYTES});
     uv_tcp_nodelay(&c->tcp, 1);
     uv_tcp_keepalive(&c->tcp, 1, 30);
     if (uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read) != 0) conn_close(c);

@@ -48,6 +48,10 @@ static int fail_body(struct http_parser *p) {
     return fail(p, 413, message);
 }
 
+static int fail_version_0(struct http_parser *p) {
+    return fail(p, 400, "HTTP/0.9 is not spoken here");
+}
+
 static int fail_headers(struct http_parser *p) {
     char message[80];
     snprintf(message, sizeof message, "there are more than %u headers", p->limits->headers);
@@ -83,6 +87,7 @@ static int on_late(llhttp_t *l, const char *at, size_t n) {
 
 static int on_field(llhttp_t *l, const char *at, size_t n) {
     struct http_parser *p = l->data;
+    if (l->http_major == 0) return fail_version_0(p);
     if (p->head_complete) return on_late(l, at, n);
     if (p->value) buf_clear(&p->field); // the previous header is complete
     p->value = NULL;
@@ -163,7 +168,7 @@ static void trim_path(struct buf *path) {
 static int on_headers_complete(llhttp_t *l) {
     struct http_parser *p = l->data;
     p->head_complete = true;
-    if (l->http_major == 0) return fail(p, 400, "HTTP/0.9 is not spoken here");
+    if (l->http_major == 0) return fail_version_0(p);
     if (l->http_major != 1 || l->http_minor > 1)
         return fail(p, 505, "this server speaks HTTP/1.0 and HTTP/1.1");
     p->request.method = method_of(l->method);
@@ -317,7 +322,7 @@ static enum http_event feed_part(struct http_parser *p, const char *data, size_t
     }
     if (e != HPE_OK) return explain(p);
     if (p->url_complete && p->llhttp.http_major == 0 && p->llhttp.http_minor == 9) {
-        fail(p, 400, "HTTP/0.9 is not spoken here");
+        fail_version_0(p);
         return HTTP_FAILED;
     }
     if (in_head) p->head_bytes += *taken;
