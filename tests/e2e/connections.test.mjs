@@ -76,16 +76,19 @@ await cases({
 
     // Sixteen ask for much and read it, or not: the pace of the 48 others is compared.
     async 'clients that never read'() {
-        const tokens = 100 * scale, much = 4 * tokens, all = 64, deaf = 16;
-        const server = await serve(['-n', '2', '--ctx', String(much + 64), '--max-batch', String(all), '--kv-tokens', String(all * (much + 64)), '--model', model]);
+        const tokens = 300 * scale, much = 2 * tokens, all = 64, deaf = 16;
+        const server = await serve(['-n', '2', '--ctx', String(much + 64), '--max-unread-bytes', '32K', '--max-batch', String(all),
+            '--kv-tokens', String(all * (much + 64)), '--model', model]);
         // Raw sockets: what comes is kept, not looked at, so that this process is not what is measured.
-        const request = (i, n) => completion({prompt: `Chapter ${i}.`, max_tokens: n, stream: true, ignore_eos: true, logprobs: n === much ? 20 : 1});
+        const ask = i => completion({prompt: `Chapter ${i}.`, max_tokens: tokens, stream: true, ignore_eos: true});
+        const json = JSON.stringify({messages: [{role: 'user', content: 'Sing!'}], max_tokens: much, ignore_eos: true, stream: true, logprobs: true, top_logprobs: 20});
+        const askMuch = `POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nContent-Length: ${json.length}\r\n\r\n${json}`; // 2 KiB for a token
         const round = async reads => {
             const loud = await Promise.all(Array.from({length: deaf}, () => dial(server)));
             const readers = await Promise.all(Array.from({length: all - deaf}, () => dial(server)));
-            loud.forEach((c, i) => { if (!reads) c.socket.pause(); c.send(request(i, much)); });
+            loud.forEach((c, i) => { if (!reads) c.socket.pause(); c.send(askMuch); });
             const begin = performance.now();
-            readers.forEach((c, i) => c.send(request(deaf + i, tokens)));
+            readers.forEach((c, i) => c.send(ask(i)));
             let peak = 0;
             const watch = setInterval(() => { peak = Math.max(peak, rss(server)); }, 50);
             await until('the readers have their answers', () => readers.every(c => c.text.endsWith('data: [DONE]\n\n\r\n0\r\n\r\n')), 240000);
