@@ -174,6 +174,37 @@ static void test_silu_range(void **state) {
     }
 }
 
+static void check_greatest_and_sum_exp(const struct kernels *k, size_t n) {
+    float *x = random_floats(n, 20, 77), max = -INFINITY;
+    const float scales[] = {1, 0.4f, 30};
+    x[n / 2] = -INFINITY;
+    for (size_t i = 0; i < n; i++) max = x[i] > max ? x[i] : max;
+    assert_true(k->greatest(x, n) == max);
+    for (size_t s = 0; s < sizeof scales / sizeof *scales && n > 1; s++) {
+        double want = 0;
+        for (size_t i = 0; i < n; i++)
+            want += exp((double)scales[s] * ((double)x[i] - (double)max));
+        /* A product of up to 1,200 is rounded before it becomes an exponent. */
+        support_close(k->isa, "sum_exp", n, k->sum_exp(x, n, max, scales[s]), want, 1e-4 * want);
+    }
+    support_close(k->isa, "sum_exp", 0, k->sum_exp(x, 0, 0, 1), 0, 0);
+    free(x);
+}
+
+static void test_greatest_and_sum_exp(void **state) {
+    (void)state;
+    for_each_size(check_greatest_and_sum_exp);
+    for (const struct kernels *const *k = support_tables(); *k; k++) {
+        enum { N = 100003 };
+        float *equal = support_alloc(N * sizeof *equal);
+        for (size_t i = 0; i < N; i++) equal[i] = 3;
+        assert_true((*k)->sum_exp(equal, N, 3, 1) == N); // too many for a sum in f32 alone
+        equal[N - 1] = 4;
+        assert_true((*k)->greatest(equal, N) == 4 && (*k)->greatest(equal, 0) == -INFINITY);
+        free(equal);
+    }
+}
+
 /* ---- conversions ---------------------------------------------------------------------------- */
 
 static void test_f16_to_f32_all(void **state) {
@@ -274,6 +305,7 @@ int main(void) {
         cmocka_unit_test(test_rms_norm),
         cmocka_unit_test(test_add),
         cmocka_unit_test(test_silu_mul),
+        cmocka_unit_test(test_greatest_and_sum_exp),
         cmocka_unit_test(test_silu_range),
         cmocka_unit_test(test_f16_to_f32_all),
         cmocka_unit_test(test_f32_to_f16),

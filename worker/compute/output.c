@@ -42,6 +42,7 @@ struct record {
 
 struct output {
     struct comm *comm;
+    const struct kernels *kernels;
     uint32_t n_vocab;
     const struct plan *plan;
     struct range vocab;
@@ -118,10 +119,12 @@ uint64_t output_bytes(const struct model_shape *s, const struct plan *p, uint32_
     return sizeof o + lay_out(&o, NULL, max_tokens, max_batch);
 }
 
-err output_create(struct output **out, struct comm *c, const struct model_shape *s,
-                  const struct plan *p, size_t max_tokens, size_t max_batch) {
+err output_create(struct output **out, struct comm *c, const struct kernels *k,
+                  const struct model_shape *s, const struct plan *p, size_t max_tokens,
+                  size_t max_batch) {
     struct output *o = mem_zalloc(sizeof *o);
     *o = (struct output){.comm = c,
+                         .kernels = k,
                          .n_vocab = s->n_vocab,
                          .plan = p,
                          .vocab = p->ranks[comm_rank(c)].vocab,
@@ -197,7 +200,8 @@ static void make_record(struct output *o, size_t row, float *logits, float *save
     int32_t target = seq->targets ? seq->targets[o->rows[row].output] : -1;
 
     sampler_clean(logits, n);
-    *r = (struct record){.raw = log_sum_of(logits, n, 1.0), .edited = {.max = -INFINITY}};
+    *r = (struct record){.raw = log_sum_of(o->kernels, logits, n, 1.0),
+                         .edited = {.max = -INFINITY}};
     r->target =
         target >= first && (uint32_t)target < o->vocab.end ? logits[target - first] : -INFINITY;
     if (topk_select(&r->best, 1, logits, n, first) == 0)
@@ -207,7 +211,7 @@ static void make_record(struct output *o, size_t row, float *logits, float *save
 
     sampler_edit(logits, n, first, seq->edits, seq->n_edits, saved);
     if (seq->sampling.temperature > 0)
-        r->edited = log_sum_of(logits, n, (double)seq->sampling.temperature);
+        r->edited = log_sum_of(o->kernels, logits, n, (double)seq->sampling.temperature);
     struct candidate *kept = record_kept(r);
     r->n_kept = (uint32_t)topk_select(kept, keep_count(o, row), logits, n, first);
     sampler_unedit(logits, n, first, seq->edits, seq->n_edits, saved);

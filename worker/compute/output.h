@@ -23,8 +23,9 @@ struct output;
 uint64_t output_bytes(const struct model_shape *s, const struct plan *p, uint32_t r,
                       size_t max_tokens, size_t max_batch);
 /* ERR_MEMORY.  Local. */
-MUST_USE err output_create(struct output **out, struct comm *c, const struct model_shape *s,
-                           const struct plan *p, size_t max_tokens, size_t max_batch);
+MUST_USE err output_create(struct output **out, struct comm *c, const struct kernels *k,
+                           const struct model_shape *s, const struct plan *p, size_t max_tokens,
+                           size_t max_batch);
 void output_free(struct output *o);
 
 /* Everything the batch wants back, after forward_run of it.  Returns, on rank 0, one result per

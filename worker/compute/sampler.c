@@ -9,15 +9,14 @@
 
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
-struct log_sum log_sum_of(const float *logits, size_t n, double temperature) {
-    struct log_sum s = {.max = -INFINITY};
-    float max = -INFINITY;
-    for (size_t i = 0; i < n; i++) max = logits[i] > max ? logits[i] : max;
-    if (max == -INFINITY) return s;
-    s.max = max / temperature;
-    for (size_t i = 0; i < n; i++) s.sum += exp(((double)logits[i] - (double)max) / temperature);
-    return s;
+struct log_sum log_sum_of(const struct kernels *k, const float *logits, size_t n,
+                          double temperature) {
+    float max = k->greatest(logits, n);
+    if (max == -INFINITY) return (struct log_sum){.max = -INFINITY};
+    float scale = (float)fmin(1 / temperature, FLT_MAX);
+    return (struct log_sum){.max = max / temperature, .sum = k->sum_exp(logits, n, max, scale)};
 }
 
 void log_sum_merge(struct log_sum *a, const struct log_sum *b) {
@@ -35,10 +34,15 @@ double log_sum_logprob(const struct log_sum *s, float logit) {
     return (double)logit - s->max - log(s->sum);
 }
 
+/* In integers, which the compiler turns into vectors. */
 void sampler_clean(float *logits, size_t n) {
+    const uint32_t infinity = 0x7f800000, sign = 0x80000000, greatest = 0x7f7fffff;
     for (size_t i = 0; i < n; i++) {
-        if (isnan(logits[i])) logits[i] = -INFINITY;
-        if (logits[i] > FLT_MAX) logits[i] = FLT_MAX;
+        uint32_t bits;
+        memcpy(&bits, &logits[i], sizeof bits);
+        bits = (bits & ~sign) > infinity ? sign | infinity : bits;
+        bits = bits == infinity ? greatest : bits;
+        memcpy(&logits[i], &bits, sizeof bits);
     }
 }
 

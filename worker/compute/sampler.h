@@ -13,6 +13,7 @@
 
 #include "common/batch.h"
 #include "worker/compute/topk.h"
+#include "worker/kernels/kernels.h"
 
 /* log of a sum of exponentials in two parts: the value is max + log(sum).  sum is 0 and max
  * -INFINITY for nothing. */
@@ -20,8 +21,9 @@ struct log_sum {
     double max, sum;
 };
 
-/* Of logits[n] / temperature (1 for the model's own distribution), in f64 and ascending order. */
-struct log_sum log_sum_of(const float *logits, size_t n, double temperature);
+/* Of logits[n] / temperature (1 for the model's own distribution): terms in f32, sums in f64. */
+struct log_sum log_sum_of(const struct kernels *k, const float *logits, size_t n,
+                          double temperature);
 /* a += b */
 void log_sum_merge(struct log_sum *a, const struct log_sum *b);
 /* Log-probability of a logit; -INFINITY for a logit of -INFINITY. */

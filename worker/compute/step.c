@@ -93,7 +93,7 @@ err step_create(struct step_runner **out, struct comm *c, const struct model_sha
                                 .check_ranks = l->check_ranks,
                                 .progress = &r->progress};
     TRY_GOTO(e, forward_create(&r->forward, &o), fail);
-    TRY_GOTO(e, output_create(&r->output, c, s, p, l->max_step_tokens, l->max_batch), fail);
+    TRY_GOTO(e, output_create(&r->output, c, k, s, p, l->max_step_tokens, l->max_batch), fail);
     *out = r;
     return ERR_OK;
 fail:

@@ -129,6 +129,11 @@ struct kernels {
     void (*add)(float *y, const float *x, size_t n);
     /* y[i] = silu(gate[i]) * up[i] */
     void (*silu_mul)(float *y, const float *gate, const float *up, size_t n);
+    /* The greatest of x[n], none of which is a NaN; -INFINITY for n = 0. */
+    float (*greatest)(const float *x, size_t n);
+    /* The sum of exp(scale * (x[i] - max)) in f64 of terms in f32, for x[i] <= max, which is
+     * finite, and scale > 0.  x[i] = -INFINITY adds 0. */
+    double (*sum_exp)(const float *x, size_t n, float max, float scale);
     /* Rotates one head in place: cos/sin hold rope_dim/2 values of the token's position. */
     void (*rope_interleaved)(float *head, const float *cos, const float *sin, size_t rope_dim);
     void (*rope_neox)(float *head, const float *cos, const float *sin, size_t rope_dim);

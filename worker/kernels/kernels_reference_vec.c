@@ -81,6 +81,18 @@ static void silu_mul(float *y, const float *gate, const float *up, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
 }
 
+static float greatest(const float *x, size_t n) {
+    float max = -INFINITY;
+    for (size_t i = 0; i < n; i++) max = x[i] > max ? x[i] : max;
+    return max;
+}
+
+static double sum_exp(const float *x, size_t n, float max, float scale) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)expf(scale * (x[i] - max));
+    return sum;
+}
+
 static void f32_to_f16(uint16_t *dst, const float *src, size_t n) {
     for (size_t i = 0; i < n; i++) dst[i] = dtype_f32_to_f16(src[i]);
 }
@@ -112,6 +124,8 @@ void kernels_reference_fill_vec(struct kernels *k) {
     k->rms_norm = rms_norm;
     k->add = add;
     k->silu_mul = silu_mul;
+    k->greatest = greatest;
+    k->sum_exp = sum_exp;
     k->rope_interleaved = rope_interleaved;
     k->rope_neox = rope_neox;
     k->f32_to_f16 = f32_to_f16;

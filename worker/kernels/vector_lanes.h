@@ -107,6 +107,42 @@ static void silu_mul(float *y, const float *gate, const float *up, size_t n) {
     vf_store_n(y + i, vf_silu_mul(vf_load_n(gate + i, n - i), vf_load_n(up + i, n - i)), n - i);
 }
 
+static float greatest(const float *x, size_t n) {
+    float max = -INFINITY;
+    if (n >= LANES) { // the last vector begins where it fits: what it sees twice changes nothing
+        vf found = vf_load(x + n - LANES);
+        for (size_t i = 0; i + LANES <= n; i += LANES) found = vf_max(found, vf_load(x + i));
+        float lanes[LANES];
+        vf_store(lanes, found);
+        for (size_t l = 0; l < LANES; l++) max = lanes[l] > max ? lanes[l] : max;
+        return max;
+    }
+    for (size_t i = 0; i < n; i++) max = x[i] > max ? x[i] : max;
+    return max;
+}
+
+#define SUM_EXP_TERMS ((size_t)64 * LANES) // summed in f32 before they go to f64
+
+static double sum_exp(const float *x, size_t n, float max, float scale) {
+    double total = 0;
+    for (size_t begin = 0; begin < n; begin += SUM_EXP_TERMS) {
+        size_t end = n - begin < SUM_EXP_TERMS ? n : begin + SUM_EXP_TERMS, i = begin;
+        vf sum = vf_zero();
+        for (; i + LANES <= end; i += LANES) {
+            vf below = vf_sub(vf_load(x + i), vf_set(max));
+            sum = vf_add(sum, vf_exp(vf_mul(below, vf_set(scale))));
+        }
+        total += (double)vf_sum(sum);
+        if (i < end) {
+            float rest[LANES];
+            vf below = vf_sub(vf_load_n(x + i, end - i), vf_set(max));
+            vf_store(rest, vf_exp(vf_mul(below, vf_set(scale))));
+            for (size_t l = 0; l < end - i; l++) total += (double)rest[l];
+        }
+    }
+    return total;
+}
+
 static void f32_to_f16(uint16_t *dst, const float *src, size_t n) {
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) vf_store_f16(dst + i, vf_load(src + i));
@@ -152,6 +188,8 @@ static void vector_fill(struct kernels *k) {
     k->rms_norm = rms_norm;
     k->add = add;
     k->silu_mul = silu_mul;
+    k->greatest = greatest;
+    k->sum_exp = sum_exp;
     k->rope_interleaved = rope_interleaved;
     k->rope_neox = rope_neox;
     k->f32_to_f16 = f32_to_f16;
