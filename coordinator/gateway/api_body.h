@@ -1,24 +1,29 @@
-/* api_body.h: the JSON object that the body of a POST must be.  Free of I/O.  Loop thread. */
+/* api_body.h: the JSON object that the body of a POST must be, and what is wrong with it.
+ * Free of I/O.  Any thread. */
 // SPDX-License-Identifier: MIT
 #ifndef COORDINATOR_API_BODY_H
 #define COORDINATOR_API_BODY_H
 
 #include <jansson.h>
 
-#include "coordinator/gateway/gateway.h"
+#include "coordinator/gateway/http.h"
 
-/* How all bodies are read: strict UTF-8, no key twice, bounded depth, any text in strings. */
-#define API_BODY_JSON_FLAGS (JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL)
+struct api_error {
+    int status;               // 400 or 404; 0: there is none
+    char param[64], code[48]; // "" when there is none
+    char message[400];
+};
 
-/* Is the body JSON, by its type?  Answers 415 when it is not. */
-bool api_body_check_type(const struct http_request *request, const struct responder *responder,
-                         void *conn);
-/* The body as an object, the caller's; NULL after a refusal was answered. */
-json_t *api_body_read(const struct http_request *request, const struct responder *responder,
-                      void *conn);
-/* A member that is true or false; *value is left alone when it is absent or null.  Answers 400 and
- * returns false when it is something else. */
-bool api_body_flag(const json_t *root, const char *name, bool *value,
-                   const struct responder *responder, void *conn);
+/* Fills in *e as a 400 and returns false; param may be NULL. */
+bool api_refuse(struct api_error *e, const char *param, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Is the body said to be JSON? */
+bool api_body_is_json(const struct http_request *request);
+/* The body (NULL when n is 0) as an object, the caller's: strict UTF-8, no key twice, bounded
+ * depth, any text in strings.  NULL with *e filled in when it is none. */
+json_t *api_body_parse(const char *body, size_t n, struct api_error *e);
+/* A member that is true or false; *value is left alone when it is absent or null.  False with *e
+ * filled in when it is something else. */
+bool api_body_flag(const json_t *root, const char *name, bool *value, struct api_error *e);
 
 #endif

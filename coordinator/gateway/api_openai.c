@@ -5,15 +5,16 @@
  * its head with the first event, so that what fails before is a proper HTTP status; after the head
  * an error is an event and the stream ends without [DONE].
  *
- *   parse → submit… ─► text ─► chunk, chunk, … ─► finish ─► usage ─► [DONE]      (stream)
+ *   read → submit… ─► text ─► chunk, chunk, … ─► finish ─► usage ─► [DONE]      (stream)
  *                         └──► collected ──────────────────► one JSON object     (whole) */
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "common/clock.h"
 #include "common/mem.h"
-#include "coordinator/gateway/api_body.h"
+#include "coordinator/gateway/api_answer.h"
 #include "coordinator/gateway/api_reply.h"
 #include "coordinator/gateway/api_request.h"
 #include "coordinator/gateway/router.h"
@@ -23,7 +24,7 @@
 
 /* The part of an exchange that answers one prompt: the sink's context. */
 struct part {
-    struct exchange *exchange;
+    struct completion *exchange;
     uint64_t request_id; // 0 when it has ended
     size_t first_choice;
     uint32_t n_generated;
@@ -32,10 +33,16 @@ struct part {
     uint32_t n_previous_top;
 };
 
-struct exchange {
+struct completion {
+    struct exchange exchange;
+    struct side_work side;
+    struct buf body; // of a long request, until it is read
     struct gateway *gateway;
     const struct responder *responder;
     void *conn;
+    const struct tokenizer *tokenizer;
+    bool reading, gone, read, submitted; // reading: beside the loop; gone: the client, meanwhile
+    struct api_error refusal;            // unless it was read
     struct api_request request;
     struct reply_head head;
     struct part parts[API_MAX_PROMPTS];
@@ -53,19 +60,20 @@ struct exchange {
     struct buf out;
 };
 
-static void exchange_free(struct exchange *x) {
+static void completion_free(struct completion *x) {
     for (size_t i = 0; i < x->n_choices; i++) reply_choice_deinit(&x->choices[i]);
     mem_free(x->choices);
     mem_free(x->role_sent);
     mem_free(x->token_ns);
     api_request_deinit(&x->request);
     buf_deinit(&x->out);
+    buf_deinit(&x->body);
     mem_free(x);
 }
 
 /* ---- sending ---- */
 
-static void send_out(struct exchange *x) {
+static void send_out(struct completion *x) {
     char lines[200];
     if (!x->head_sent) {
         x->head_sent = true;
@@ -79,7 +87,7 @@ static void send_out(struct exchange *x) {
 }
 
 /* The first chunk of a choice of a chat. */
-static void put_role(struct exchange *x, size_t choice) {
+static void put_role(struct completion *x, size_t choice) {
     if (!x->head.chat || x->role_sent[choice]) return;
     x->role_sent[choice] = true;
     sse_begin(&x->out);
@@ -88,7 +96,7 @@ static void put_role(struct exchange *x, size_t choice) {
     sse_end(&x->out);
 }
 
-static void send_chunk(struct exchange *x, size_t choice, const char *text, size_t n,
+static void send_chunk(struct completion *x, size_t choice, const char *text, size_t n,
                        enum finish_reason reason) {
     struct reply_choice *c = &x->choices[choice];
     put_role(x, choice);
@@ -104,14 +112,14 @@ static void send_chunk(struct exchange *x, size_t choice, const char *text, size
 /* ---- counting ---- */
 
 static void count_prompt(struct part *part) {
-    const struct exchange *x = part->exchange;
+    const struct completion *x = part->exchange;
     if (part->prompt_counted) return;
     part->prompt_counted = true;
     x->gateway->metrics.prompt_tokens += x->request.prompts[part - x->parts].count;
 }
 
 static void count_tokens(struct part *part, size_t choice, size_t n) {
-    struct exchange *x = part->exchange;
+    struct completion *x = part->exchange;
     uint64_t now = clock_ns();
     if (n == 0) return;
     if (x->first_token_ns == 0) x->first_token_ns = now;
@@ -120,13 +128,13 @@ static void count_tokens(struct part *part, size_t choice, size_t n) {
     request_metrics_tokens(&x->gateway->metrics, &x->token_ns[choice], n, x->begun_ns, now);
 }
 
-static void count_finish(struct exchange *x, size_t choice, enum finish_reason reason) {
+static void count_finish(struct completion *x, size_t choice, enum finish_reason reason) {
     x->choices[choice].reason = reason;
     x->gateway->metrics.finished[reason]++;
 }
 
 /* Choices that have no reason of their own get this one. */
-static void count_unfinished(struct exchange *x, size_t first, size_t n,
+static void count_unfinished(struct completion *x, size_t first, size_t n,
                              enum finish_reason reason) {
     for (size_t i = first; i < first + n; i++)
         if (x->choices[i].reason == FINISH_NONE) count_finish(x, i, reason);
@@ -134,7 +142,7 @@ static void count_unfinished(struct exchange *x, size_t first, size_t n,
 
 /* Tokens that were never shown, an end of text or part of a stop string, are counted here. */
 static void count_end(struct part *part, const struct request_usage *usage, err error) {
-    struct exchange *x = part->exchange;
+    struct completion *x = part->exchange;
     struct request_metrics *m = &x->gateway->metrics;
     if (usage->completion_tokens > part->n_generated) {
         m->generated_tokens += usage->completion_tokens - part->n_generated;
@@ -151,7 +159,7 @@ static void count_end(struct part *part, const struct request_usage *usage, err 
 
 /* ---- the sink ---- */
 
-static void show(struct exchange *x, size_t choice, const char *text, size_t n) {
+static void show(struct completion *x, size_t choice, const char *text, size_t n) {
     if (x->request.stream)
         send_chunk(x, choice, text, n, FINISH_NONE);
     else
@@ -160,13 +168,13 @@ static void show(struct exchange *x, size_t choice, const char *text, size_t n) 
 
 /* The prompt of a part as text, as it is echoed: the first n tokens. */
 static void put_prompt_text(struct buf *out, const struct part *part, size_t n) {
-    const struct exchange *x = part->exchange;
+    const struct completion *x = part->exchange;
     const struct token_list *prompt = &x->request.prompts[part - x->parts];
     tokenizer_decode(engine_info(x->gateway->engine)->tokenizer, prompt->ids, n, false, out);
 }
 
 static void echo_prompt(const struct part *part) {
-    struct exchange *x = part->exchange;
+    struct completion *x = part->exchange;
     struct buf text;
     buf_init(&text, 0);
     put_prompt_text(&text, part, x->request.prompts[part - x->parts].count);
@@ -191,7 +199,7 @@ static uint64_t prompt_characters(const struct part *part, size_t n) {
  * position. */
 static void on_prompt(void *ctx, uint32_t first, const struct token_entry *entries, size_t n) {
     struct part *part = ctx;
-    struct exchange *x = part->exchange;
+    struct completion *x = part->exchange;
     const struct tokenizer *t = engine_info(x->gateway->engine)->tokenizer;
     for (size_t i = 0; i < n; i++) {
         struct token_entry e = entries[i];
@@ -214,7 +222,7 @@ static void on_prompt(void *ctx, uint32_t first, const struct token_entry *entri
 static void on_text(void *ctx, uint32_t choice, const char *text, size_t n,
                     const struct token_entry *tokens, size_t n_tokens) {
     struct part *part = ctx;
-    struct exchange *x = part->exchange;
+    struct completion *x = part->exchange;
     size_t index = part->first_choice + choice;
     count_tokens(part, index, n_tokens);
     for (size_t i = 0; x->request.params.want_logprobs && i < n_tokens; i++)
@@ -225,7 +233,7 @@ static void on_text(void *ctx, uint32_t choice, const char *text, size_t n,
 
 /* The last choice has finished, and no usage chunk will follow: its chunk waits for the timings,
  * which the end brings. */
-static bool ends_with_timings(const struct exchange *x) {
+static bool ends_with_timings(const struct completion *x) {
     bool all = !x->request.include_usage;
     for (size_t i = 0; i < x->n_choices; i++) all &= x->choices[i].reason != FINISH_NONE;
     return all;
@@ -233,14 +241,14 @@ static bool ends_with_timings(const struct exchange *x) {
 
 static void on_finish(void *ctx, uint32_t choice, enum finish_reason reason) {
     struct part *part = ctx;
-    struct exchange *x = part->exchange;
+    struct completion *x = part->exchange;
     size_t index = part->first_choice + choice;
     count_finish(x, index, reason);
     x->last_choice = index;
     if (x->request.stream && !ends_with_timings(x)) send_chunk(x, index, "", 0, reason);
 }
 
-static void put_last_chunk(struct exchange *x) {
+static void put_last_chunk(struct completion *x) {
     put_role(x, x->last_choice);
     sse_begin(&x->out);
     reply_put_last_chunk(&x->out, &x->head, (uint32_t)x->last_choice,
@@ -248,7 +256,7 @@ static void put_last_chunk(struct exchange *x) {
     sse_end(&x->out);
 }
 
-static void finish_stream(struct exchange *x) {
+static void finish_stream(struct completion *x) {
     if (x->error != ERR_OK) {
         sse_begin(&x->out);
         gateway_put_error(&x->out, gateway_status_of(x->error).type, NULL,
@@ -268,7 +276,7 @@ static void finish_stream(struct exchange *x) {
     x->responder->done(x->conn);
 }
 
-static void finish_exchange(struct exchange *x) {
+static void finish_exchange(struct completion *x) {
     if (x->request.stream && (x->head_sent || x->error == ERR_OK)) {
         finish_stream(x);
     } else if (x->error != ERR_OK) {
@@ -280,12 +288,12 @@ static void finish_exchange(struct exchange *x) {
                         x->request.params.want_logprobs, &x->usage);
         gateway_reply(x->responder, x->conn, 200, lines, &x->out);
     }
-    exchange_free(x);
+    completion_free(x);
 }
 
 static void on_end(void *ctx, const struct request_usage *usage, err error, const char *message) {
     struct part *part = ctx;
-    struct exchange *x = part->exchange;
+    struct completion *x = part->exchange;
     part->request_id = 0;
     count_end(part, usage, error);
     x->usage.prompt_tokens += usage->prompt_tokens;
@@ -306,7 +314,7 @@ static const struct request_sink sink = {
 
 /* ---- the beginning ---- */
 
-static void abandon_all(struct exchange *x) {
+static void abandon_all(struct completion *x) {
     for (size_t i = 0; i < x->request.n_prompts; i++) {
         if (x->parts[i].request_id) engine_abandon(x->gateway->engine, x->parts[i].request_id);
         x->parts[i].request_id = 0;
@@ -314,7 +322,7 @@ static void abandon_all(struct exchange *x) {
 }
 
 /* All or nothing: when one prompt is refused the others are taken back. */
-static err submit_all(struct exchange *x) {
+static err submit_all(struct completion *x) {
     for (size_t i = 0; i < x->request.n_prompts; i++) {
         struct part *part = &x->parts[i];
         *part = (struct part){.exchange = x, .first_choice = i * x->request.params.n};
@@ -330,57 +338,166 @@ static err submit_all(struct exchange *x) {
     return ERR_OK;
 }
 
-static void open_exchange(struct gateway *g, struct api_request *request,
-                          const struct responder *responder, void *conn, struct exchange **out) {
-    struct exchange *x = mem_zalloc(sizeof *x);
-    x->gateway = g;
-    x->responder = responder;
-    x->conn = conn;
-    x->request = *request;
-    x->begun_ns = x->last_sent_ns = clock_ns();
-    buf_init(&x->out, 0);
-    x->head = (struct reply_head){.chat = request->chat,
-                                  .stream = request->stream,
-                                  .created_s = clock_unix_s(),
-                                  .model_id = g->model_id,
-                                  .fingerprint = g->fingerprint};
-    snprintf(x->head.id, sizeof x->head.id, "%s-%016llx%08llx", request->chat ? "chatcmpl" : "cmpl",
-             (unsigned long long)g->id_prefix, (unsigned long long)g->next_id++);
-    x->n_choices = request->n_prompts * request->params.n;
+/* Any thread. */
+static void read_body(struct completion *x, const struct buf *body) {
+    const struct gateway *g = x->gateway;
+    x->read = api_request_parse(&x->request, x->head.chat, body->data, body->length, x->tokenizer,
+                                g->chat_template, g->model_id, &x->refusal);
+}
+
+static err submit(struct completion *x) {
+    x->head.stream = x->request.stream;
+    x->n_choices = x->request.n_prompts * x->request.params.n;
     x->choices = mem_zalloc_array(x->n_choices, sizeof *x->choices);
     x->role_sent = mem_zalloc_array(x->n_choices, sizeof *x->role_sent);
     x->token_ns = mem_zalloc_array(x->n_choices, sizeof *x->token_ns);
     for (size_t i = 0; i < x->n_choices; i++) reply_choice_init(&x->choices[i]);
-    err e = submit_all(x);
-    if (e != ERR_OK) {
-        const char *param = request->chat ? "messages" : "prompt";
-        gateway_reply_refusal(g, responder, conn, e, e == ERR_CONTEXT ? param : NULL,
+    TRY(submit_all(x));
+    x->submitted = true;
+    bool at_once = x->request.echo && !x->request.params.want_prompt;
+    for (size_t i = 0; at_once && i < x->request.n_prompts; i++) echo_prompt(&x->parts[i]);
+    return ERR_OK;
+}
+
+static bool is_taking(const struct gateway *g) {
+    return engine_get_state(g->engine) == ENGINE_READY && !g->draining;
+}
+
+/* The body was read: its prompts go to the engine.  False when it was refused, and x is no more. */
+static bool begin(struct completion *x) {
+    struct gateway *g = x->gateway;
+    err e = ERR_OK;
+    if (!x->read) {
+        api_answer_error(&x->refusal, x->responder, x->conn);
+    } else if (!is_taking(g)) { // any more
+        gateway_reply_unready(g, x->responder, x->conn);
+    } else if ((e = submit(x)) != ERR_OK) {
+        const char *param = x->head.chat ? "messages" : "prompt";
+        gateway_reply_refusal(g, x->responder, x->conn, e, e == ERR_CONTEXT ? param : NULL,
                               error_message());
-        exchange_free(x);
+    } else {
+        return true;
+    }
+    completion_free(x);
+    return false;
+}
+
+/* ---- long bodies, beside the loop ---- */
+
+static struct completion *completion_of(struct side_work *w) {
+    return (struct completion *)(void *)((char *)w - offsetof(struct completion, side));
+}
+
+static void on_read_aside(struct side_work *w) {
+    struct completion *x = completion_of(w);
+    read_body(x, &x->body);
+}
+
+static void on_read(struct side_work *w) {
+    struct completion *x = completion_of(w);
+    x->reading = false;
+    buf_deinit(&x->body);
+    if (x->gone)
+        completion_free(x);
+    else
+        begin(x);
+}
+
+/* False when it was refused, and x is no more. */
+static bool read_aside(struct completion *x, const struct buf *body) {
+    buf_append(&x->body, body->data, body->length);
+    err e = side_line_add(&x->gateway->side, &x->side);
+    x->reading = e == ERR_OK;
+    if (e != ERR_OK) {
+        gateway_reply_refusal(x->gateway, x->responder, x->conn, e, NULL, error_message());
+        completion_free(x);
+    }
+    return e == ERR_OK;
+}
+
+/* ---- what the connection asks ---- */
+
+static void abort_completion(struct exchange *e) {
+    struct completion *x = (struct completion *)(void *)e;
+    if (x->reading && !side_line_remove(&x->gateway->side, &x->side)) {
+        x->gone = true; // on_read comes
         return;
     }
-    *out = x;
-    bool at_once = request->echo && !request->params.want_prompt;
-    for (size_t i = 0; at_once && i < request->n_prompts; i++) echo_prompt(&x->parts[i]);
+    abandon_all(x);
+    count_unfinished(x, 0, x->n_choices, FINISH_CANCELLED);
+    completion_free(x);
+}
+
+static void describe(const struct exchange *e, struct access_line *line) {
+    const struct completion *x = (const struct completion *)(const void *)e;
+    if (!x->submitted) return;
+    const char *finish = finish_reason_name(x->choices[0].reason);
+    line->id = x->head.id;
+    line->finish = x->error != ERR_OK ? "error" : finish ? finish : "abort";
+    line->cached_tokens = x->usage.cached_tokens;
+    for (size_t i = 0; i < x->request.n_prompts; i++) {
+        line->prompt_tokens += (uint32_t)x->request.prompts[i].count;
+        line->generated_tokens += x->parts[i].n_generated;
+    }
+    if (x->first_token_ns) line->first_token_ns = x->first_token_ns - x->begun_ns;
+}
+
+static void put_prompts(const struct exchange *e, struct buf *out) {
+    const struct completion *x = (const struct completion *)(const void *)e;
+    for (size_t i = 0; x->submitted && i < x->request.n_prompts; i++) {
+        if (i) buf_putc(out, '\n');
+        put_prompt_text(out, &x->parts[i], x->request.prompts[i].count);
+    }
+}
+
+static uint64_t tick(struct exchange *e, uint64_t now_ns) {
+    struct completion *x = (struct completion *)(void *)e;
+    uint64_t ping_ns = x->gateway->limits.ping_ns;
+    if (!x->submitted || !x->request.stream) return UINT64_MAX;
+    if (now_ns < x->last_sent_ns + ping_ns) return x->last_sent_ns + ping_ns;
+    sse_put_ping(&x->out);
+    send_out(x);
+    return now_ns + ping_ns;
+}
+
+static const struct exchange_kind kind = {
+    .abort = abort_completion, .describe = describe, .put_prompts = put_prompts, .tick = tick};
+
+/* ---- the endpoints ---- */
+
+static struct completion *create(struct gateway *g, bool chat, const struct tokenizer *t,
+                                 const struct responder *responder, void *conn) {
+    struct completion *x = mem_zalloc(sizeof *x);
+    *x = (struct completion){.exchange.kind = &kind,
+                             .side = {.work = on_read_aside, .done = on_read},
+                             .gateway = g,
+                             .responder = responder,
+                             .conn = conn,
+                             .tokenizer = t};
+    x->begun_ns = x->last_sent_ns = clock_ns();
+    buf_init(&x->body, 0);
+    buf_init(&x->out, 0);
+    x->head = (struct reply_head){.chat = chat,
+                                  .created_s = clock_unix_s(),
+                                  .model_id = g->model_id,
+                                  .fingerprint = g->fingerprint};
+    snprintf(x->head.id, sizeof x->head.id, "%s-%016llx%08llx", chat ? "chatcmpl" : "cmpl",
+             (unsigned long long)g->id_prefix, (unsigned long long)g->next_id++);
+    return x;
 }
 
 static void complete(struct gateway *g, bool chat, const struct http_request *request,
-                     const struct responder *responder, void *conn, struct exchange **x) {
-    if (!api_body_check_type(request, responder, conn)) return;
+                     const struct responder *responder, void *conn, struct exchange **out) {
     const struct cluster_info *info = engine_info(g->engine);
-    if (!info || engine_get_state(g->engine) != ENGINE_READY || g->draining) {
+    if (!info || !is_taking(g)) {
         gateway_reply_unready(g, responder, conn);
         return;
     }
-    struct api_request parsed;
-    struct api_error e;
-    if (!api_request_parse(&parsed, chat, request->body.data, request->body.length, info->tokenizer,
-                           g->chat_template, g->model_id, &e)) {
-        gateway_reply_error(responder, conn, e.status, "invalid_request_error",
-                            *e.param ? e.param : NULL, *e.code ? e.code : NULL, e.message);
-        return;
-    }
-    open_exchange(g, &parsed, responder, conn, x);
+    bool under_way, aside = side_line_wants(&g->side, request->body.length);
+    struct completion *x = create(g, chat, info->tokenizer, responder, conn);
+    if (!aside) read_body(x, &request->body);
+    under_way = aside ? read_aside(x, &request->body) : begin(x);
+    if (under_way) *out = &x->exchange;
 }
 
 void api_completions(struct gateway *g, const struct http_request *request, const char *rest,
@@ -393,38 +510,4 @@ void api_chat_completions(struct gateway *g, const struct http_request *request,
                           const struct responder *responder, void *conn, struct exchange **x) {
     (void)rest;
     complete(g, true, request, responder, conn, x);
-}
-
-void exchange_abort(struct exchange *x) {
-    abandon_all(x);
-    count_unfinished(x, 0, x->n_choices, FINISH_CANCELLED);
-    exchange_free(x);
-}
-
-void exchange_describe(const struct exchange *x, struct access_line *line) {
-    const char *finish = finish_reason_name(x->choices[0].reason);
-    line->id = x->head.id;
-    line->finish = x->error != ERR_OK ? "error" : finish ? finish : "abort";
-    line->cached_tokens = x->usage.cached_tokens;
-    for (size_t i = 0; i < x->request.n_prompts; i++) {
-        line->prompt_tokens += (uint32_t)x->request.prompts[i].count;
-        line->generated_tokens += x->parts[i].n_generated;
-    }
-    if (x->first_token_ns) line->first_token_ns = x->first_token_ns - x->begun_ns;
-}
-
-void exchange_put_prompts(const struct exchange *x, struct buf *out) {
-    for (size_t i = 0; i < x->request.n_prompts; i++) {
-        if (i) buf_putc(out, '\n');
-        put_prompt_text(out, &x->parts[i], x->request.prompts[i].count);
-    }
-}
-
-uint64_t exchange_tick(struct exchange *x, uint64_t now_ns) {
-    uint64_t ping_ns = x->gateway->limits.ping_ns;
-    if (!x->request.stream) return UINT64_MAX;
-    if (now_ns < x->last_sent_ns + ping_ns) return x->last_sent_ns + ping_ns;
-    sse_put_ping(&x->out);
-    send_out(x);
-    return now_ns + ping_ns;
 }

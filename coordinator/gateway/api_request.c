@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +14,6 @@
 #include <sys/random.h>
 
 #include "common/mem.h"
-#include "coordinator/gateway/api_body.h"
 #include "coordinator/gateway/api_chat.h"
 #include "coordinator/gateway/chat.h"
 
@@ -61,35 +59,23 @@ static const struct field fields[] = {
 };
 #undef AT
 
-static bool refuse(struct api_error *e, const char *param, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static bool refuse(struct api_error *e, const char *param, const char *fmt, ...) {
-    *e = (struct api_error){.status = 400};
-    snprintf(e->param, sizeof e->param, "%s", param ? param : "");
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(e->message, sizeof e->message, fmt, ap);
-    va_end(ap);
-    return false;
-}
-
 static bool read_field(const struct field *f, const json_t *value, struct scalars *s,
                        struct api_error *e) {
     char *place = (char *)s + f->offset;
     if (f->type == FIELD_IGNORED_STRING)
-        return json_is_string(value) || refuse(e, f->name, "%s must be a string", f->name);
+        return json_is_string(value) || api_refuse(e, f->name, "%s must be a string", f->name);
     if (f->type == FIELD_BOOL) {
-        if (!json_is_boolean(value)) return refuse(e, f->name, "%s must be true or false", f->name);
+        if (!json_is_boolean(value))
+            return api_refuse(e, f->name, "%s must be true or false", f->name);
         *(bool *)(void *)place = json_is_true(value);
         return true;
     }
     if (f->type == FIELD_INT ? !json_is_integer(value) : !json_is_number(value))
-        return refuse(e, f->name, "%s must be %s", f->name,
-                      f->type == FIELD_INT ? "an integer" : "a number");
+        return api_refuse(e, f->name, "%s must be %s", f->name,
+                          f->type == FIELD_INT ? "an integer" : "a number");
     double v = json_number_value(value);
     if (!(v >= f->low && v <= f->high))
-        return refuse(e, f->name, "%s is %g, allowed is %g to %g", f->name, v, f->low, f->high);
+        return api_refuse(e, f->name, "%s is %g, allowed is %g to %g", f->name, v, f->low, f->high);
     if (f->type == FIELD_INT)
         *(int64_t *)(void *)place = json_integer_value(value);
     else
@@ -111,25 +97,27 @@ static bool read_scalars(const json_t *root, bool chat, struct scalars *s, struc
         if (value && !json_is_null(value) && !read_field(&fields[i], value, s, e)) return false;
     }
     if (s->has_top_logprobs && s->top_logprobs > 0 && !s->logprobs)
-        return refuse(e, "top_logprobs", "top_logprobs needs logprobs to be true");
+        return api_refuse(e, "top_logprobs", "top_logprobs needs logprobs to be true");
     return true;
 }
 
-static bool read_stop(const json_t *root, struct request_params *p, struct api_error *e) {
-    const json_t *stop = json_object_get(root, "stop");
+static bool read_stop(const json_t *root, struct api_request *r, struct api_error *e) {
+    struct request_params *p = &r->params;
+    const json_t *stop = r->stop = json_incref(json_object_get(root, "stop"));
     if (!stop || json_is_null(stop)) return true;
     size_t n = json_is_array(stop) ? json_array_size(stop) : 1;
     if (n > REQUEST_MAX_STOPS)
-        return refuse(e, "stop", "stop has %zu strings, allowed are %d", n, REQUEST_MAX_STOPS);
+        return api_refuse(e, "stop", "stop has %zu strings, allowed are %d", n, REQUEST_MAX_STOPS);
     for (size_t i = 0; i < n; i++) {
         const json_t *s = json_is_array(stop) ? json_array_get(stop, i) : stop;
         if (!json_is_string(s))
-            return refuse(e, "stop", "stop must be a string or an array of strings");
+            return api_refuse(e, "stop", "stop must be a string or an array of strings");
         size_t length = json_string_length(s);
         if (length == 0) continue; // what would stop at nothing stops nothing
         if (length > REQUEST_MAX_STOP_BYTES || strlen(json_string_value(s)) != length)
-            return refuse(e, "stop", "a stop string has %zu bytes or a NUL, allowed are %d bytes",
-                          length, REQUEST_MAX_STOP_BYTES);
+            return api_refuse(e, "stop",
+                              "a stop string has %zu bytes or a NUL, allowed are %d bytes", length,
+                              REQUEST_MAX_STOP_BYTES);
         p->stops[p->n_stops++] = json_string_value(s);
     }
     return true;
@@ -140,8 +128,8 @@ static bool read_bias(const json_t *root, struct api_request *r, size_t n_vocab,
     json_t *bias = json_object_get(root, "logit_bias");
     if (!bias || json_is_null(bias)) return true;
     if (!json_is_object(bias) || json_object_size(bias) > REQUEST_MAX_BIAS)
-        return refuse(e, "logit_bias", "logit_bias must be an object with at most %d token ids",
-                      REQUEST_MAX_BIAS);
+        return api_refuse(e, "logit_bias", "logit_bias must be an object with at most %d token ids",
+                          REQUEST_MAX_BIAS);
     r->bias = mem_zalloc_array(json_object_size(bias), sizeof *r->bias);
     const char *key;
     json_t *value;
@@ -150,11 +138,12 @@ static bool read_bias(const json_t *root, struct api_request *r, size_t n_vocab,
         errno = 0;
         long token = strtol(key, &end, 10);
         if (errno || *end || end == key || token < 0 || (size_t)token >= n_vocab)
-            return refuse(e, "logit_bias", "logit_bias names '%.20s', token ids are 0 to %zu", key,
-                          n_vocab - 1);
+            return api_refuse(e, "logit_bias", "logit_bias names '%.20s', token ids are 0 to %zu",
+                              key, n_vocab - 1);
         double v = json_number_value(value);
         if (!json_is_number(value) || !(v >= -100 && v <= 100))
-            return refuse(e, "logit_bias", "logit_bias of token %ld must be -100 to 100", token);
+            return api_refuse(e, "logit_bias", "logit_bias of token %ld must be -100 to 100",
+                              token);
         r->bias[r->params.n_bias++] =
             (struct request_bias){.token = (int32_t)token, .bias = (float)v};
     }
@@ -170,8 +159,8 @@ static bool encode(struct api_request *r, const struct tokenizer *t, const char 
     const char *name = r->chat ? "messages" : "prompt";
     struct token_list *list = &r->prompts[r->n_prompts];
     if (tokenizer_encode(t, text, n, flags, list) != ERR_OK)
-        return refuse(e, name, "%s", error_message());
-    if (list->count == 0) return refuse(e, name, "%s is empty: give at least one token", name);
+        return api_refuse(e, name, "%s", error_message());
+    if (list->count == 0) return api_refuse(e, name, "%s is empty: give at least one token", name);
     r->n_prompts++;
     return true;
 }
@@ -184,33 +173,37 @@ static bool read_ids(struct api_request *r, const json_t *array, size_t n_vocab,
     json_array_foreach(array, i, id) {
         json_int_t v = json_integer_value(id);
         if (!json_is_integer(id) || v < 0 || (uint64_t)v >= n_vocab)
-            return refuse(e, "prompt", "prompt[%zu] is no token id (0 to %zu)", i, n_vocab - 1);
+            return api_refuse(e, "prompt", "prompt[%zu] is no token id (0 to %zu)", i, n_vocab - 1);
         token_list_push(list, (int32_t)v);
     }
-    if (list->count == 0) return refuse(e, "prompt", "an array of token ids in prompt is empty");
+    if (list->count == 0)
+        return api_refuse(e, "prompt", "an array of token ids in prompt is empty");
     r->n_prompts++;
     return true;
 }
 
 /* A string, an array of strings, an array of ids, or an array of arrays of ids. */
-static bool read_prompt(struct api_request *r, const struct tokenizer *t, struct api_error *e) {
-    const json_t *prompt = json_object_get(r->root, "prompt");
+static bool read_prompt(const json_t *root, struct api_request *r, const struct tokenizer *t,
+                        struct api_error *e) {
+    const json_t *prompt = json_object_get(root, "prompt");
     size_t n_vocab = tokenizer_vocab_size(t);
     if (json_is_string(prompt))
         return encode(r, t, json_string_value(prompt), json_string_length(prompt), e);
     if (!json_is_array(prompt) || json_array_size(prompt) == 0)
-        return refuse(e, "prompt", "prompt must be a string, an array of strings or of token ids");
+        return api_refuse(e, "prompt",
+                          "prompt must be a string, an array of strings or of token ids");
     if (json_is_integer(json_array_get(prompt, 0))) return read_ids(r, prompt, n_vocab, e);
     size_t n = json_array_size(prompt);
     if (n > API_MAX_PROMPTS)
-        return refuse(e, "prompt", "prompt has %zu entries, allowed are %d", n, API_MAX_PROMPTS);
+        return api_refuse(e, "prompt", "prompt has %zu entries, allowed are %d", n,
+                          API_MAX_PROMPTS);
     for (size_t i = 0; i < n; i++) {
         const json_t *one = json_array_get(prompt, i);
-        bool ok = json_is_string(one)
-                      ? encode(r, t, json_string_value(one), json_string_length(one), e)
-                  : json_is_array(one)
-                      ? read_ids(r, one, n_vocab, e)
-                      : refuse(e, "prompt", "prompt[%zu] must be a string or an array of ids", i);
+        bool ok =
+            json_is_string(one) ? encode(r, t, json_string_value(one), json_string_length(one), e)
+            : json_is_array(one)
+                ? read_ids(r, one, n_vocab, e)
+                : api_refuse(e, "prompt", "prompt[%zu] must be a string or an array of ids", i);
         if (!ok) return false;
     }
     return true;
@@ -228,19 +221,19 @@ static bool encode_rendered(struct api_request *r, const struct tokenizer *t,
     if (bos >= 0 && !written) token_list_push(list, bos);
     if (tokenizer_encode(t, text->length ? text->data : "", text->length, TOKENIZE_PARSE_SPECIAL,
                          list) != ERR_OK)
-        return refuse(e, "messages", "%s", error_message());
-    if (list->count == 0) return refuse(e, "messages", "messages make an empty prompt");
+        return api_refuse(e, "messages", "%s", error_message());
+    if (list->count == 0) return api_refuse(e, "messages", "messages make an empty prompt");
     r->n_prompts++;
     return true;
 }
 
-static bool read_messages(struct api_request *r, const struct tokenizer *t,
+static bool read_messages(const json_t *root, struct api_request *r, const struct tokenizer *t,
                           const struct chat_template *c, struct api_error *e) {
     struct buf prompt;
     char param[64];
     buf_init(&prompt, 0);
-    bool ok = api_chat_put_prompt(&prompt, r->root, c, param) == ERR_OK ||
-              refuse(e, param, "%s", error_message());
+    bool ok = api_chat_put_prompt(&prompt, root, c, param) == ERR_OK ||
+              api_refuse(e, param, "%s", error_message());
     if (ok && !chat_template_is_plain(c)) {
         ok = encode_rendered(r, t, &prompt, e);
     } else if (ok) {
@@ -257,24 +250,25 @@ static bool read_messages(struct api_request *r, const struct tokenizer *t,
 static bool read_model(const json_t *root, const char *model_id, struct api_error *e) {
     const json_t *model = json_object_get(root, "model");
     if (!model || json_is_null(model)) return true;
-    if (!json_is_string(model)) return refuse(e, "model", "model must be a string");
+    if (!json_is_string(model)) return api_refuse(e, "model", "model must be a string");
     if (strcmp(json_string_value(model), model_id) == 0 || json_string_length(model) == 0)
         return true;
-    refuse(e, "model", "there is no model '%.60s' here; this server has '%.100s'",
-           json_string_value(model), model_id);
+    api_refuse(e, "model", "there is no model '%.60s' here; this server has '%.100s'",
+               json_string_value(model), model_id);
     e->status = 404;
     snprintf(e->code, sizeof e->code, "model_not_found");
     return false;
 }
 
-static bool read_stream_options(struct api_request *r, struct api_error *e) {
-    const json_t *options = json_object_get(r->root, "stream_options");
+static bool read_stream_options(const json_t *root, struct api_request *r, struct api_error *e) {
+    const json_t *options = json_object_get(root, "stream_options");
     if (!options || json_is_null(options)) return true;
     if (!json_is_object(options))
-        return refuse(e, "stream_options", "stream_options must be an object");
+        return api_refuse(e, "stream_options", "stream_options must be an object");
     const json_t *usage = json_object_get(options, "include_usage");
     if (usage && !json_is_boolean(usage) && !json_is_null(usage))
-        return refuse(e, "stream_options", "stream_options.include_usage must be true or false");
+        return api_refuse(e, "stream_options",
+                          "stream_options.include_usage must be true or false");
     r->include_usage = json_is_true(usage);
     return true;
 }
@@ -313,20 +307,20 @@ static void use_scalars(struct api_request *r, const struct scalars *s) {
     p->prompt_top_n = p->want_prompt ? p->top_n : 0;
 }
 
-static bool read_all(struct api_request *r, const struct tokenizer *t,
+static bool read_all(const json_t *root, struct api_request *r, const struct tokenizer *t,
                      const struct chat_template *c, const char *model_id, struct api_error *e) {
     struct scalars s;
-    if (!read_model(r->root, model_id, e) || !read_scalars(r->root, r->chat, &s, e) ||
-        !read_stop(r->root, &r->params, e) || !read_bias(r->root, r, tokenizer_vocab_size(t), e) ||
-        !read_stream_options(r, e))
+    if (!read_model(root, model_id, e) || !read_scalars(root, r->chat, &s, e) ||
+        !read_stop(root, r, e) || !read_bias(root, r, tokenizer_vocab_size(t), e) ||
+        !read_stream_options(root, r, e))
         return false;
     use_scalars(r, &s);
     if (r->params.max_tokens == 0 && !r->echo) {
         bool newer = s.max_completion_tokens != INT64_MAX;
         const char *name = newer ? "max_completion_tokens" : "max_tokens";
-        return refuse(e, name, "%s must be at least 1 (0 only with echo)", name);
+        return api_refuse(e, name, "%s must be at least 1 (0 only with echo)", name);
     }
-    return r->chat ? read_messages(r, t, c, e) : read_prompt(r, t, e);
+    return r->chat ? read_messages(root, r, t, c, e) : read_prompt(root, r, t, e);
 }
 
 bool api_request_parse(struct api_request *r, bool chat, const char *body, size_t n,
@@ -334,13 +328,9 @@ bool api_request_parse(struct api_request *r, bool chat, const char *body, size_
                        const char *model_id, struct api_error *e) {
     *r = (struct api_request){.chat = chat};
     request_params_init(&r->params);
-    json_error_t where;
-    r->root = json_loadb(body ? body : "", n, API_BODY_JSON_FLAGS, &where);
-    if (!r->root)
-        return refuse(e, NULL, "the body is not valid JSON: %s at line %d, column %d", where.text,
-                      where.line, where.column);
-    bool ok = json_is_object(r->root) ? read_all(r, t, c, model_id, e)
-                                      : refuse(e, NULL, "the body must be a JSON object");
+    json_t *root = api_body_parse(body, n, e); // may be large: only `stop` is kept
+    bool ok = root && read_all(root, r, t, c, model_id, e);
+    json_decref(root);
     if (!ok) api_request_deinit(r);
     return ok;
 }
@@ -348,6 +338,6 @@ bool api_request_parse(struct api_request *r, bool chat, const char *body, size_
 void api_request_deinit(struct api_request *r) {
     for (size_t i = 0; i < API_MAX_PROMPTS; i++) token_list_deinit(&r->prompts[i]);
     mem_free(r->bias);
-    json_decref(r->root);
+    json_decref(r->stop);
     *r = (struct api_request){0};
 }

@@ -2,7 +2,7 @@
  *
  * Known fields are rows of a table with type and range; a wrong one is an api_error that names it,
  * unknown ones are ignored.  Nothing is allocated in proportion to a number in the request.
- * Free of I/O.  Loop thread. */
+ * Free of I/O.  Any thread. */
 // SPDX-License-Identifier: MIT
 #ifndef COORDINATOR_API_REQUEST_H
 #define COORDINATOR_API_REQUEST_H
@@ -12,24 +12,19 @@
 #include <stddef.h>
 
 #include "common/tokenizer.h"
+#include "coordinator/gateway/api_body.h"
 #include "coordinator/gateway/chat_template.h"
 #include "coordinator/scheduling/request.h"
 
 #define API_MAX_PROMPTS 16
 
-struct api_error {
-    int status;               // 400, 404 or 415
-    char param[64], code[48]; // "" when there is none
-    char message[400];
-};
-
 struct api_request {
     bool chat, stream, include_usage, echo;
-    struct request_params params; // strings live in `root` and `stops`
+    struct request_params params; // its strings live in `stop`
     struct token_list prompts[API_MAX_PROMPTS];
     size_t n_prompts;
     struct request_bias *bias; // owned
-    json_t *root;              // owned
+    json_t *stop;              // owned: the member of the body
 };
 
 /* Fills *r from a body, chats by their template (NULL: as plain transcripts); false with *e filled

@@ -8,28 +8,11 @@
  * A piece that is no whole text is an array of its bytes.  Both directions are bounded, so that
  * what one request takes of memory and time is. */
 
-#include <stdio.h>
-#include <string.h>
-
 #include "common/utf8.h"
-#include "coordinator/gateway/api_body.h"
+#include "coordinator/gateway/api_answer.h"
 #include "coordinator/gateway/router.h"
 
 #define MAX_TEXT_BYTES ((size_t)1 << 20)
-
-static void refuse(const struct responder *responder, void *conn, const char *param,
-                   const char *message) {
-    gateway_reply_error(responder, conn, 400, "invalid_request_error", param, NULL, message);
-}
-
-/* NULL after 503 was answered: the model is not known yet. */
-static const struct tokenizer *get_tokenizer(const struct gateway *g,
-                                             const struct responder *responder, void *conn) {
-    const struct cluster_info *info = engine_info(g->engine);
-    if (info) return info->tokenizer;
-    gateway_reply_unready(g, responder, conn);
-    return NULL;
-}
 
 /* ---- to tokens ---- */
 
@@ -50,105 +33,82 @@ static void put_piece(struct buf *out, const struct tokenizer *t, int32_t id) {
     buf_deinit(&piece);
 }
 
-static void reply_tokens(const struct tokenizer *t, const struct token_list *ids, bool with_pieces,
-                         const struct responder *responder, void *conn) {
-    struct buf json;
-    buf_init(&json, 0);
-    buf_puts(&json, "{\"tokens\":[");
+static void put_tokens(struct buf *json, const struct tokenizer *t, const struct token_list *ids,
+                       bool with_pieces) {
+    buf_puts(json, "{\"tokens\":[");
     for (size_t i = 0; i < ids->count; i++) {
-        buf_printf(&json, with_pieces ? "%s{\"id\":%d,\"piece\":" : "%s%d", i ? "," : "",
+        buf_printf(json, with_pieces ? "%s{\"id\":%d,\"piece\":" : "%s%d", i ? "," : "",
                    ids->ids[i]);
         if (!with_pieces) continue;
-        put_piece(&json, t, ids->ids[i]);
-        buf_putc(&json, '}');
+        put_piece(json, t, ids->ids[i]);
+        buf_putc(json, '}');
     }
-    buf_puts(&json, "]}");
-    gateway_reply(responder, conn, 200, NULL, &json);
-    buf_deinit(&json);
+    buf_puts(json, "]}");
 }
 
-static void tokenize(const struct tokenizer *t, const json_t *root,
-                     const struct responder *responder, void *conn) {
+static bool tokenize(const struct api_input *in, struct buf *json, struct api_error *e) {
     bool add_special = false, parse_special = true, with_pieces = false;
-    if (!api_body_flag(root, "add_special", &add_special, responder, conn) ||
-        !api_body_flag(root, "parse_special", &parse_special, responder, conn) ||
-        !api_body_flag(root, "with_pieces", &with_pieces, responder, conn))
-        return;
-    const json_t *content = json_object_get(root, "content");
-    if (!json_is_string(content) || json_string_length(content) > MAX_TEXT_BYTES) {
-        refuse(responder, conn, "content", "content must be a string of at most 1 MiB");
-        return;
-    }
+    if (!api_body_flag(in->root, "add_special", &add_special, e) ||
+        !api_body_flag(in->root, "parse_special", &parse_special, e) ||
+        !api_body_flag(in->root, "with_pieces", &with_pieces, e))
+        return false;
+    const json_t *content = json_object_get(in->root, "content");
+    if (!json_is_string(content) || json_string_length(content) > MAX_TEXT_BYTES)
+        return api_refuse(e, "content", "content must be a string of at most 1 MiB");
     struct token_list ids = {0};
     int flags =
         (add_special ? TOKENIZE_ADD_SPECIAL : 0) | (parse_special ? TOKENIZE_PARSE_SPECIAL : 0);
-    if (tokenizer_encode(t, json_string_value(content), json_string_length(content), flags, &ids) ==
-        ERR_OK)
-        reply_tokens(t, &ids, with_pieces, responder, conn);
-    else
-        refuse(responder, conn, "content", error_message());
+    bool good = tokenizer_encode(in->tokenizer, json_string_value(content),
+                                 json_string_length(content), flags, &ids) == ERR_OK ||
+                api_refuse(e, "content", "%s", error_message());
+    if (good) put_tokens(json, in->tokenizer, &ids, with_pieces);
     token_list_deinit(&ids);
+    return good;
 }
 
 void api_tokenize(struct gateway *g, const struct http_request *request, const char *rest,
                   const struct responder *responder, void *conn, struct exchange **x) {
-    (void)rest, (void)x;
-    const struct tokenizer *t = get_tokenizer(g, responder, conn);
-    json_t *root = t ? api_body_read(request, responder, conn) : NULL;
-    if (root) tokenize(t, root, responder, conn);
-    json_decref(root);
+    (void)rest;
+    api_answer(g, request, tokenize, responder, conn, x);
 }
 
 /* ---- to text ---- */
 
-/* Answers 400 and returns false at what is no token. */
+/* False with *e filled in at what is no token. */
 static bool read_ids(const json_t *root, size_t n_vocab, struct token_list *ids,
-                     const struct responder *responder, void *conn) {
+                     struct api_error *e) {
     const json_t *tokens = json_object_get(root, "tokens"), *id;
-    char message[120] = "tokens must be an array of token ids";
     size_t i;
-    bool good = json_is_array(tokens);
+    if (!json_is_array(tokens))
+        return api_refuse(e, "tokens", "tokens must be an array of token ids");
     json_array_foreach((json_t *)tokens, i, id) {
         json_int_t v = json_integer_value(id);
-        good = json_is_integer(id) && v >= 0 && (uint64_t)v < n_vocab;
-        if (!good) {
-            snprintf(message, sizeof message, "tokens[%zu] is no token id (0 to %zu)", i,
-                     n_vocab - 1);
-            break;
-        }
+        if (!json_is_integer(id) || v < 0 || (uint64_t)v >= n_vocab)
+            return api_refuse(e, "tokens", "tokens[%zu] is no token id (0 to %zu)", i, n_vocab - 1);
         token_list_push(ids, (int32_t)v);
     }
-    if (!good) refuse(responder, conn, "tokens", message);
-    return good;
+    return true;
 }
 
-static void detokenize(const struct tokenizer *t, const json_t *root,
-                       const struct responder *responder, void *conn) {
+static bool detokenize(const struct api_input *in, struct buf *json, struct api_error *e) {
     struct token_list ids = {0};
-    struct buf text, json;
+    struct buf text;
     buf_init(&text, MAX_TEXT_BYTES);
-    buf_init(&json, 0);
-    if (read_ids(root, tokenizer_vocab_size(t), &ids, responder, conn)) {
-        tokenizer_decode(t, ids.ids, ids.count, true, &text);
-        if (text.failed) {
-            refuse(responder, conn, "tokens", "tokens make a text of more than 1 MiB");
-        } else {
-            buf_puts(&json, "{\"content\":\"");
-            buf_append_json(&json, text.length ? text.data : "", text.length);
-            buf_puts(&json, "\"}");
-            gateway_reply(responder, conn, 200, NULL, &json);
-        }
+    bool good = read_ids(in->root, tokenizer_vocab_size(in->tokenizer), &ids, e);
+    if (good) tokenizer_decode(in->tokenizer, ids.ids, ids.count, true, &text);
+    if (text.failed) good = api_refuse(e, "tokens", "tokens make a text of more than 1 MiB");
+    if (good) {
+        buf_puts(json, "{\"content\":\"");
+        buf_append_json(json, text.length ? text.data : "", text.length);
+        buf_puts(json, "\"}");
     }
-    buf_deinit(&json);
     buf_deinit(&text);
     token_list_deinit(&ids);
+    return good;
 }
 
 void api_detokenize(struct gateway *g, const struct http_request *request, const char *rest,
                     const struct responder *responder, void *conn, struct exchange **x) {
-    (void)rest, (void)x;
-    const struct tokenizer *t = get_tokenizer(g, responder, conn);
-    json_t *root = t ? api_body_read(request, responder, conn) : NULL;
-    if (root) detokenize(t, root, responder, conn);
-    json_decref(root);
+    (void)rest;
+    api_answer(g, request, detokenize, responder, conn, x);
 }

@@ -21,6 +21,7 @@
 #include "coordinator/gateway/cors.h"
 #include "coordinator/gateway/http.h"
 #include "coordinator/gateway/request_metrics.h"
+#include "coordinator/gateway/side_work.h"
 #include "coordinator/scheduling/engine.h"
 
 struct gateway {
@@ -39,6 +40,7 @@ struct gateway {
     struct chat_template *chat_template; // NULL: plain transcripts
     struct api_keys keys;                // none: everybody may ask
     struct cors cors;
+    struct side_line side; // what takes too long for the loop
 };
 
 /* How an exchange answers.  `head` once, `body` any number of times, `done` once and last: after it
@@ -50,7 +52,18 @@ struct responder {
     void (*done)(void *conn);
 };
 
-struct exchange;
+/* An answer under way.  Endpoints that take their time embed it at the beginning of their own. */
+struct exchange {
+    const struct exchange_kind *kind;
+};
+
+/* What exchange_* below do, by endpoint; all but `abort` may be NULL. */
+struct exchange_kind {
+    void (*abort)(struct exchange *x);
+    void (*describe)(const struct exchange *x, struct access_line *line);
+    void (*put_prompts)(const struct exchange *x, struct buf *out);
+    uint64_t (*tick)(struct exchange *x, uint64_t now_ns);
+};
 
 /* Is this a path that pages ask for all the time?  Good answers to it are not logged. */
 bool gateway_is_polled(const char *path);

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
-/* router.c: the table of routes, and the answers 401, 404 and 405.  A new endpoint is a row.  Paths
- * have one method each, HEAD where there is GET, and OPTIONS for browsers that ask before they send
- * (they send no key with that). */
+/* router.c: the table of routes, and the answers 401, 404, 405 and 415.  A new endpoint is a row.
+ * Paths have one method each, HEAD where there is GET, and OPTIONS for browsers that ask before
+ * they send (they send no key with that). */
 
 #include "coordinator/gateway/router.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#include "coordinator/gateway/api_body.h"
 
 struct route {
     enum http_method method;
@@ -80,30 +82,35 @@ static void refuse_key(bool missing, const struct responder *responder, void *co
                           "error=\"invalid_token\"\r\n");
 }
 
-void gateway_handle(struct gateway *g, const struct http_request *request,
-                    const struct responder *responder, void *conn, struct exchange **x) {
-    *x = NULL;
-    const char *path = text_of(&request->path);
-    const struct route *known = NULL;
-    bool preflight = is_preflight(g, request);
-    enum api_keys_verdict key = api_keys_judge(&g->keys, path, text_of(&request->authorization));
-    if (key != API_KEY_GOOD && !preflight) {
-        refuse_key(key == API_KEY_MISSING, responder, conn);
-        return;
-    }
+static enum api_keys_verdict judge_key(const struct gateway *g,
+                                       const struct http_request *request) {
+    if (is_preflight(g, request)) return API_KEY_GOOD;
+    return api_keys_judge(&g->keys, text_of(&request->path), text_of(&request->authorization));
+}
+
+/* The row for path and method; *known is one for the path alone, or NULL. */
+static const struct route *find_route(const struct http_request *request,
+                                      const struct route **known) {
+    *known = NULL;
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         const struct route *r = &routes[i];
-        if (!matches(r, path)) continue;
-        known = r;
+        if (!matches(r, text_of(&request->path))) continue;
+        *known = r;
         bool head = request->method == HTTP_METHOD_HEAD && r->method == HTTP_METHOD_GET;
-        if (r->method != request->method && !head) continue;
-        r->handler(g, request, path + strlen(r->path), responder, conn, x);
-        return;
+        if (r->method == request->method || head) return r;
     }
+    return NULL;
+}
+
+/* All that is posted is JSON. */
+static bool has_wrong_type(const struct http_request *request) {
+    return request->method == HTTP_METHOD_POST && !api_body_is_json(request);
+}
+
+static void refuse_route(const char *path, const struct route *known,
+                         const struct responder *responder, void *conn) {
     char message[300];
-    if (known && preflight) {
-        reply_preflight(known, request, responder, conn);
-    } else if (known) {
+    if (known) {
         bool get = known->method == HTTP_METHOD_GET;
         snprintf(message, sizeof message, "%.200s takes %s only", path, get ? "GET" : "POST");
         reply_error(responder, conn, 405, "invalid_request_error", NULL, "method_not_allowed",
@@ -113,6 +120,25 @@ void gateway_handle(struct gateway *g, const struct http_request *request,
         gateway_reply_error(responder, conn, 404, "invalid_request_error", NULL, "not_found",
                             message);
     }
+}
+
+void gateway_handle(struct gateway *g, const struct http_request *request,
+                    const struct responder *responder, void *conn, struct exchange **x) {
+    const char *path = text_of(&request->path);
+    const struct route *known, *route = find_route(request, &known);
+    enum api_keys_verdict key = judge_key(g, request);
+    *x = NULL;
+    if (key != API_KEY_GOOD)
+        refuse_key(key == API_KEY_MISSING, responder, conn);
+    else if (!route && known && is_preflight(g, request))
+        reply_preflight(known, request, responder, conn);
+    else if (!route)
+        refuse_route(path, known, responder, conn);
+    else if (has_wrong_type(request))
+        gateway_reply_error(responder, conn, 415, "invalid_request_error", NULL, NULL,
+                            "the body must be application/json");
+    else
+        route->handler(g, request, path + strlen(route->path), responder, conn, x);
 }
 
 void gateway_reply(const struct responder *r, void *conn, int status, const char *extra,

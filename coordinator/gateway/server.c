@@ -19,9 +19,10 @@ static void on_handle_closed(uv_handle_t *handle) {
     if (--s->open_handles == 0 && s->closed) s->closed(s->ctx);
 }
 
-/* Closing is over when no connection is left; then the clock itself goes. */
+/* Closing is over when no connection and no side work is left; then the clock itself goes. */
 static void maybe_closed(struct server *s) {
-    if (s->closing && s->n_conns == 0 && !uv_is_closing((uv_handle_t *)&s->clock))
+    bool busy = s->n_conns > 0 || s->gateway->side.running;
+    if (s->closing && !busy && !uv_is_closing((uv_handle_t *)&s->clock))
         uv_close((uv_handle_t *)&s->clock, on_handle_closed);
 }
 
@@ -145,6 +146,7 @@ err server_listen(struct server *s, uv_loop_t *loop, struct gateway *g, const ch
                     status == UV_EADDRINUSE ? "; choose another with --port, or 0 for any" : "");
     }
     name_address(s, host);
+    server_work_init(s);
     return ERR_OK;
 }
 

@@ -21,6 +21,7 @@ struct server {
     uv_loop_t *loop;
     uv_tcp_t listener;
     uv_timer_t clock;
+    uv_work_t work; // see server_work.c
     struct gateway *gateway;
     struct wheel wheel;
     uint64_t wake_ns;   // when the clock goes off; UINT64_MAX: it stands still
@@ -42,8 +43,11 @@ struct server {
 MUST_USE err server_listen(struct server *s, uv_loop_t *loop, struct gateway *g, const char *host,
                            uint16_t port);
 /* Takes no new connections; those that are being answered may finish (2 s at most), the others are
- * closed.  `closed` is called when all handles are gone. */
+ * closed.  `closed` is called when all handles are gone and no side work is under way. */
 void server_close(struct server *s, void (*closed)(void *ctx), void *ctx);
+
+/* Side work of the gateway is done by a thread of libuv from now on. */
+void server_work_init(struct server *s);
 
 /* ---- for conn.c, and for tests that make time pass ---- */
 

@@ -53,6 +53,16 @@ await cases({
         await nothingLeft('a second signal');
     },
 
+    async 'a signal while a long prompt is read'() {
+        const server = await serve(['-n', '1']);
+        const asked = post(server, '/v1/completions', {prompt: 'Call me Ishmael. '.repeat(1 << 17)}).then(r => r.status, () => 'cut off');
+        await sleep(30);
+        server.child.kill('SIGTERM');
+        check([400, 503, 'cut off'].includes(await asked), `a refusal, not ${await asked}`);
+        await until('lockstep ends', () => exited(server), 60000);
+        equal(server.child.exitCode, 0, `exit code:\n${server.log()}`);
+    },
+
     async 'a signal while nothing runs, or while it starts'() {
         for (const wait of [0, 5, 20, 80, 200, 400, null]) {
             const server = await serve(['-n', '2'], {waitReady: wait === null});

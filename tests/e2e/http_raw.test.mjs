@@ -213,6 +213,24 @@ await cases({
         c.socket.destroy();
     },
 
+    // A thread reads it; whoever leaves meanwhile, or asks for more on the same connection, is heard all the same.
+    async 'long prompts'() {
+        const long = completion({prompt: 'Call me Ishmael. '.repeat(1 << 16)});
+        const c = await dial();
+        c.send(long + get('/v1/models'));
+        await c.hears(/HTTP\/1.1 400 [^]*context_length_exceeded[^]*HTTP\/1.1 200 [^]*"object":"list"/, 60000);
+        const count = +/has (\d+) tokens/.exec(c.text)[1];
+        check(count > 1 << 16 && c.text.includes(`holds ${ctx}`), c.text);
+        c.socket.destroy();
+        for (const leave of ['destroy', 'resetAndDestroy', 'end']) {
+            const clients = await Promise.all(Array.from({length: 5}, dial));
+            await Promise.all(clients.map(c => new Promise(sent => c.socket.write(long, sent))));
+            for (const c of clients) c.socket[leave]();
+            for (const c of clients) await c.ends();
+            await alive();
+        }
+    },
+
     async 'the client leaves before its request is complete'() {
         const whole = completion({max_tokens: 3});
         for (const leave of ['destroy', 'resetAndDestroy', 'end']) {

@@ -53,7 +53,7 @@ static void refuse_bytes(bool chat, const char *body, size_t n, const char *para
     assert_true(strlen(e.message) > 10);
     // a message names its parameter, and the request holds nothing
     if (*param && !strstr(e.message, param)) fail_msg("'%s' does not name %s", e.message, param);
-    assert_null(r.root);
+    assert_null(r.stop);
     assert_null(r.bias);
 }
 

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+/* server_work.c: side work on a thread of libuv's pool: one request is enough, since one work runs
+ * at a time. */
+
+#include <stddef.h>
+
+#include "coordinator/gateway/server.h"
+
+static void on_work(uv_work_t *request) {
+    struct side_work *w = request->data;
+    w->work(w);
+}
+
+static void on_done(uv_work_t *request, int status) {
+    struct server *s = (struct server *)(void *)((char *)request - offsetof(struct server, work));
+    (void)status; // it is never cancelled
+    side_line_finished(&s->gateway->side);
+}
+
+static void run(struct side_line *l, struct side_work *w) {
+    struct server *s = l->runner;
+    s->work.data = w;
+    CHECK(uv_queue_work(s->loop, &s->work, on_work, on_done) == 0);
+}
+
+void server_work_init(struct server *s) {
+    s->gateway->side = (struct side_line){.run = run, .runner = s};
+}
