@@ -23,10 +23,13 @@ static bool is_type(const char *type, const char *wanted) {
     return n == strlen(wanted) && strncasecmp(type, wanted, n) == 0;
 }
 
-/* People try an API with curl's bare `-d`, or name no type at all. */
+/* People try an API with curl's bare `-d`, or name no type at all.  Pages may not: for these types
+ * a browser does not ask first, so a page of any origin could have a server on its reader's machine
+ * work for it.  Browsers say where a page is from with every POST. */
 bool api_body_is_json(const struct http_request *request) {
     const char *type = request->content_type.length ? request->content_type.data : "";
     if (is_type(type, "application/json")) return true;
+    if (request->origin.length) return false;
     return !*type || is_type(type, "application/x-www-form-urlencoded");
 }
 

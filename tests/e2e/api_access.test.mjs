@@ -142,6 +142,10 @@ await cases({
             await errorOf(await send('POST', path, json, '{"a": '), [400, 'invalid_request_error', null]);
             await errorOf(await send('POST', path, json, '[]'), [400, 'invalid_request_error', null]);
         }
+        // A type that browsers send without asking first is for clients that are no pages.
+        const plain = {'Content-Type': 'application/x-www-form-urlencoded'}, short = '{"prompt": "x", "max_tokens": 1}';
+        equal((await send('POST', '/v1/completions', plain, short)).status, 200, "curl's bare -d");
+        await errorOf(await send('POST', '/v1/completions', {...plain, Origin: origin}, short), [415, 'invalid_request_error', null]);
         const fine = await send('POST', '/v1/completions', {'Content-Type': 'Application/JSON ; charset=utf-8'}, '{"prompt": "x", "max_tokens": 1}');
         equal([fine.status, (await fine.json()).object], [200, 'text_completion'], 'a type with a parameter');
         await errorOf(await send('POST', '/v1/completions', json, `{"prompt": "${'x'.repeat(9 << 20)}"}`), [413, 'invalid_request_error', null]);

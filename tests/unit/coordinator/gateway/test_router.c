@@ -171,6 +171,26 @@ static void browsers_may_ask_first(void **state) {
     fake_engine_deinit(&w.engine);
 }
 
+/* A page cannot have a server work for it by what browsers send without asking. */
+static void pages_must_say_that_it_is_json(void **state) {
+    (void)state;
+    struct world w;
+    struct fake_client c;
+    open_world(&w);
+    for (int page = 0; page < 2; page++) {
+        fake_client_send_with(&c, &w.gateway, HTTP_METHOD_POST, "/v1/completions", NULL, "",
+                              page ? "https://a.org" : "");
+        expect_error(&c, page ? 415 : 400, "invalid_request_error", NULL);
+        fake_client_close(&c);
+    }
+    fake_client_send_with(&c, &w.gateway, HTTP_METHOD_POST, "/v1/completions", "{\"prompt\":\"x\"}",
+                          "", "https://a.org"); // asked first
+    assert_int_equal(w.engine.n_requests, 1);
+    fake_client_leave(&c);
+    fake_client_close(&c);
+    fake_engine_deinit(&w.engine);
+}
+
 static void models_are_listed(void **state) {
     (void)state;
     struct world w;
@@ -296,6 +316,7 @@ int main(void) {
         cmocka_unit_test(refusals_are_error_objects),
         cmocka_unit_test(keys_are_asked_for),
         cmocka_unit_test(browsers_may_ask_first),
+        cmocka_unit_test(pages_must_say_that_it_is_json),
         cmocka_unit_test(models_are_listed),
         cmocka_unit_test(health_and_readiness_in_every_state),
         cmocka_unit_test(completions_wait_for_the_model),
