@@ -286,6 +286,7 @@ static void answer_error(struct conn *c, int status, const char *message) {
     gateway_reply_error(&responder, c, status, "invalid_request_error", NULL, NULL, message);
 }
 
+/* A request that is complete, or whose body nobody wants: then the connection ends. */
 static void answer_request(struct conn *c) {
     const struct http_request *request = http_parser_request(c->parser);
     c->answering = true;
@@ -299,6 +300,13 @@ static void answer_request(struct conn *c) {
     gateway_handle(c->server->gateway, request, &responder, c, &x);
     if (x) c->exchange = x;
     http_parser_next(c->parser);
+}
+
+/* Is the body wanted that follows?  Without a key, say, nobody makes us keep megabytes. */
+static bool admit_body(struct conn *c) {
+    if (gateway_refuses(c->server->gateway, http_parser_request(c->parser))) return false;
+    if (http_parser_expects_word(c->parser)) write_bytes(c, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+    return true;
 }
 
 /* Feeds the parser with what is at hand; returns how much of it was taken. */
@@ -318,8 +326,8 @@ static size_t parse_ahead(struct conn *c) {
             answer_error(c, http_parser_status(c->parser), http_parser_message(c->parser));
             break;
         }
-        if (event == HTTP_CONTINUE) write_bytes(c, "HTTP/1.1 100 Continue\r\n\r\n", 25);
-        if (event == HTTP_MESSAGE) {
+        bool unread = event == HTTP_HEAD_DONE && !admit_body(c);
+        if (event == HTTP_MESSAGE || unread) {
             answered++;
             answer_request(c);
         }

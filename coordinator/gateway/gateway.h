@@ -67,6 +67,9 @@ struct exchange_kind {
 
 /* Is this a path that pages ask for all the time?  Good answers to it are not logged. */
 bool gateway_is_polled(const char *path);
+/* Would the answer to this head be a refusal, whatever the body is?  Then nobody needs to read it.
+ */
+bool gateway_refuses(const struct gateway *g, const struct http_request *head);
 /* Answers at once or keeps *x for later.  *x is NULL when `done` was called already.  The request
  * is valid during the call only. */
 void gateway_handle(struct gateway *g, const struct http_request *request,

@@ -27,6 +27,7 @@ struct http_parser {
     bool in_lines, past_line, after_cr; // in such lines; behind the first that is not empty
     bool inside, url_complete, head_complete, complete;
     bool expects_word; // "100 Continue"
+    bool says_head;    // HTTP_HEAD_DONE is due
     int status;
     char message[160];
 };
@@ -168,14 +169,14 @@ static void trim_path(struct buf *path) {
 static int on_headers_complete(llhttp_t *l) {
     struct http_parser *p = l->data;
     p->head_complete = true;
+    p->request.method = method_of(l->method);
+    p->request.http_1_0 = l->http_minor == 0;
+    trim_path(&p->request.path);
     if (l->http_major == 0) return fail_version_0(p);
     if (l->http_major != 1 || l->http_minor > 1)
         return fail(p, 505, "this server speaks HTTP/1.0 and HTTP/1.1");
-    p->request.method = method_of(l->method);
-    p->request.http_1_0 = l->http_minor == 0;
     if (p->n_hosts > 1) return fail(p, 400, "there is more than one Host header");
     if (p->n_hosts == 0 && !p->request.http_1_0) return fail(p, 400, "there is no Host header");
-    trim_path(&p->request.path);
     l->upgrade = 0; // an offer to speak another protocol is declined by not mentioning it
     if (p->coding.length && p->request.http_1_0)
         return fail(p, 400, "HTTP/1.0 has no Transfer-Encoding");
@@ -187,7 +188,9 @@ static int on_headers_complete(llhttp_t *l) {
     if (body_follows && !p->request.http_1_0 && p->expect.length &&
         strcasecmp(p->expect.data, "100-continue") == 0)
         p->expects_word = true;
-    return p->expects_word ? HPE_PAUSED : 0;
+    p->says_head =
+        (l->flags & F_CHUNKED) || p->expects_word || l->content_length > HTTP_SHORT_BODY_BYTES;
+    return p->says_head ? HPE_PAUSED : 0;
 }
 
 static void begin_lines(struct http_parser *p, bool empty_ends) {
@@ -316,9 +319,9 @@ static enum http_event feed_part(struct http_parser *p, const char *data, size_t
         *taken = (size_t)(llhttp_get_error_pos(&p->llhttp) - data);
         llhttp_resume(&p->llhttp);
         if (p->complete) return HTTP_MESSAGE;
-        bool word = p->expects_word;
-        p->expects_word = false;
-        return word ? HTTP_CONTINUE : HTTP_NEED_MORE; // trailers begin
+        bool head = p->says_head;
+        p->says_head = false;
+        return head ? HTTP_HEAD_DONE : HTTP_NEED_MORE; // else trailers begin
     }
     if (e != HPE_OK) return explain(p);
     if (p->url_complete && p->llhttp.http_major == 0 && p->llhttp.http_minor == 9) {
@@ -363,7 +366,8 @@ void http_parser_next(struct http_parser *p) {
     p->head_bytes = p->late_bytes = 0;
     p->n_headers = p->n_hosts = 0;
     begin_lines(p, false);
-    p->inside = p->url_complete = p->head_complete = p->complete = p->expects_word = false;
+    p->inside = p->url_complete = p->head_complete = p->complete = false;
+    p->expects_word = p->says_head = p->request.keep_alive = false;
 }
 
 int http_parser_status(const struct http_parser *p) {
@@ -380,6 +384,10 @@ bool http_parser_is_inside(const struct http_parser *p) {
 
 bool http_parser_has_head(const struct http_parser *p) {
     return p->head_complete;
+}
+
+bool http_parser_expects_word(const struct http_parser *p) {
+    return p->expects_word;
 }
 
 const char *http_method_name(enum http_method m) {

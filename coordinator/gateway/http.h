@@ -33,9 +33,12 @@ struct http_request {
 
 const char *http_method_name(enum http_method m);
 
+/* Bodies up to here are read before anything is decided, so that a refusal keeps the connection. */
+#define HTTP_SHORT_BODY_BYTES ((size_t)64 << 10)
+
 enum http_event {
     HTTP_NEED_MORE, // all bytes taken
-    HTTP_CONTINUE,  // the client waits for "100 Continue" before it sends the body
+    HTTP_HEAD_DONE, // the headers are complete and a body follows that is not short
     HTTP_MESSAGE,   // a request is complete; bytes behind it were not taken
     HTTP_FAILED     // answer with parser->status and close
 };
@@ -47,7 +50,8 @@ struct http_parser *http_parser_create(const struct client_limits *limits);
 void http_parser_free(struct http_parser *p);
 /* Takes bytes until something happens; *taken says how many. */
 enum http_event http_parser_feed(struct http_parser *p, const char *data, size_t n, size_t *taken);
-/* The request after HTTP_MESSAGE; valid until http_parser_next. */
+/* The request after HTTP_MESSAGE, or after HTTP_HEAD_DONE without its body; valid until
+ * http_parser_next. */
 const struct http_request *http_parser_request(const struct http_parser *p);
 /* Makes ready for the next request of the connection. */
 void http_parser_next(struct http_parser *p);
@@ -58,6 +62,8 @@ const char *http_parser_message(const struct http_parser *p);
 bool http_parser_is_inside(const struct http_parser *p);
 /* Are its headers complete? */
 bool http_parser_has_head(const struct http_parser *p);
+/* Does the client wait for "100 Continue" before it sends the body? */
+bool http_parser_expects_word(const struct http_parser *p);
 
 /* Appends status line and headers.  length >= 0: Content-Length; -1: chunked, or delimited by the
  * end of the connection when `http_1_0`.  `extra` are whole header lines ("Retry-After: 1\r\n") or

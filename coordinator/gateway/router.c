@@ -107,6 +107,11 @@ static bool has_wrong_type(const struct http_request *request) {
     return request->method == HTTP_METHOD_POST && !api_body_is_json(request);
 }
 
+bool gateway_refuses(const struct gateway *g, const struct http_request *head) {
+    const struct route *known;
+    return judge_key(g, head) != API_KEY_GOOD || !find_route(head, &known) || has_wrong_type(head);
+}
+
 static void refuse_route(const char *path, const struct route *known,
                          const struct responder *responder, void *conn) {
     char message[300];

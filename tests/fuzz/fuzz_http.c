@@ -52,7 +52,8 @@ static void read_all(struct buf *out, const uint8_t *data, size_t n, size_t piec
             break;
         }
         at += taken;
-        if (event == HTTP_CONTINUE) buf_puts(out, "continue ");
+        if (event == HTTP_HEAD_DONE)
+            buf_puts(out, http_parser_expects_word(p) ? "continue " : "head ");
         if (event == HTTP_MESSAGE) {
             describe(out, http_parser_request(p));
             http_parser_next(p);

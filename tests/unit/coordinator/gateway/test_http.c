@@ -57,7 +57,10 @@ static void read_all(struct buf *out, const char *bytes, size_t n, size_t piece)
         if (event != HTTP_FAILED) at += taken;
         switch (event) {
         case HTTP_NEED_MORE: assert_int_equal(taken, left); break;
-        case HTTP_CONTINUE: buf_puts(out, "continue\n"); break;
+        case HTTP_HEAD_DONE:
+            assert_int_equal(http_parser_request(p)->body.length, 0);
+            buf_puts(out, http_parser_expects_word(p) ? "continue\n" : "");
+            break;
         case HTTP_MESSAGE:
             describe(out, http_parser_request(p));
             assert_false(http_parser_is_inside(p));
@@ -169,6 +172,34 @@ static void the_body_may_wait_for_a_word(void **state) {
            "GET /a type= auth= origin= keep body=\n");
     expect("POST /a HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\na",
            "POST /a type= auth= origin= close 1.0 body=a\n");
+}
+
+/* Who decides by the head hears of it before a body that is long, or of unknown length. */
+static void the_head_of_a_long_body_comes_first(void **state) {
+    (void)state;
+    static const struct {
+        const char *header;
+        enum http_event event;
+    } cases[] = {{"Content-Length: 65536", HTTP_NEED_MORE},
+                 {"Content-Length: 65537", HTTP_HEAD_DONE},
+                 {"Transfer-Encoding: chunked", HTTP_HEAD_DONE},
+                 {"Content-Length: 1\r\nExpect: 100-continue", HTTP_HEAD_DONE},
+                 {"Expect: 100-continue", HTTP_MESSAGE}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct http_parser *p = http_parser_create(&limits);
+        char head[200];
+        size_t taken, n = (size_t)snprintf(head, sizeof head,
+                                           "POST /a?b HTTP/1.1\r\nHost: h\r\nAuthorization: k\r\n"
+                                           "%s\r\n\r\n",
+                                           cases[i].header);
+        if (feed(p, head, n, &taken) != cases[i].event) fail_msg("%s", cases[i].header);
+        assert_int_equal(taken, n);
+        const struct http_request *r = http_parser_request(p);
+        assert_int_equal(r->method, HTTP_METHOD_POST);
+        assert_string_equal(r->path.data, "/a");
+        assert_string_equal(r->authorization.data, "k");
+        http_parser_free(p);
+    }
 }
 
 /* curl --http2 offers to upgrade; the offer is passed over. */
@@ -437,6 +468,7 @@ int main(void) {
         cmocka_unit_test(chunked_bodies_are_joined),
         cmocka_unit_test(the_old_protocol_closes_by_default),
         cmocka_unit_test(the_body_may_wait_for_a_word),
+        cmocka_unit_test(the_head_of_a_long_body_comes_first),
         cmocka_unit_test(an_upgrade_is_declined),
         cmocka_unit_test(smuggling_is_refused),
         cmocka_unit_test(what_is_not_spoken_is_named),

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* test_server_work.c: long bodies over real sockets and with the loop's own threads. */
+/* test_server_work.c: long bodies over real sockets and with the loop's own threads; and heads that
+ * are refused before their body is read. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -187,6 +188,54 @@ static void closing_waits_for_what_runs(void **state) {
     close_world(&w); // returns, with nothing left
 }
 
+/* Who would be refused anyway is refused before the body: no key, no such path, no JSON. */
+static void heads_are_refused_first(void **state) {
+    (void)state;
+    static const struct {
+        const char *path, *headers, *answer;
+    } cases[] = {
+        {"/v1/completions", "", "401 Unauthorized"},
+        {"/v1/completions", "Expect: 100-continue\r\n", "401 Unauthorized"},
+        {"/nothing", "Authorization: Bearer k\r\n", "404 Not Found"},
+        {"/v1/models", "Authorization: Bearer k\r\n", "405 Method Not Allowed"},
+        {"/tokenize", "Authorization: Bearer k\r\nContent-Type: text/plain\r\n",
+         "415 Unsupported Media Type"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct world w;
+        struct client c;
+        open_world(&w);
+        assert_int_equal(api_keys_add(&w.gateway.keys, "k", "here"), ERR_OK);
+        dial(&w, &c);
+        buf_printf(&c.says, "POST %s HTTP/1.1\r\nHost: h\r\n%sContent-Length: 1000000\r\n\r\n",
+                   cases[i].path, cases[i].headers); // and no body
+        listen_for(&w, &c, cases[i].answer);
+        assert_true(hears(&c, "Connection: close\r\n"));
+        assert_false(hears(&c, "100 Continue"));
+        while (!c.at_end) turn(&w, &c);
+        hang_up(&c);
+        close_world(&w);
+    }
+}
+
+static void a_good_head_is_told_to_go_on(void **state) {
+    (void)state;
+    struct world w;
+    struct client c;
+    open_world(&w);
+    dial(&w, &c);
+    const char *json = "{\"content\":\"x\"}";
+    buf_printf(&c.says,
+               "POST /tokenize HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"
+               "Content-Length: %zu\r\n\r\n",
+               strlen(json));
+    listen_for(&w, &c, "HTTP/1.1 100 Continue\r\n\r\n");
+    buf_puts(&c.says, json);
+    listen_for(&w, &c, "{\"tokens\":[");
+    hang_up(&c);
+    close_world(&w);
+}
+
 static int setup(void **state) {
     (void)state;
     tokenizer = demo_tokenizer();
@@ -204,6 +253,8 @@ int main(void) {
         cmocka_unit_test(others_are_answered_meanwhile),
         cmocka_unit_test(who_leaves_meanwhile_is_forgotten),
         cmocka_unit_test(closing_waits_for_what_runs),
+        cmocka_unit_test(heads_are_refused_first),
+        cmocka_unit_test(a_good_head_is_told_to_go_on),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
