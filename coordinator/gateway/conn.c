@@ -110,8 +110,9 @@ static void write_record(struct conn *c) {
     buf_init(&prompts, 0);
     if (c->exchange) {
         exchange_describe(c->exchange, &line);
-        if (log->prompts) exchange_put_prompts(c->exchange, &prompts);
-        if (log->prompts) line.prompt = prompts.length ? prompts.data : "";
+        bool shown = log->prompts && line.id; // of completions that have begun
+        if (shown) exchange_put_prompts(c->exchange, &prompts);
+        if (shown) line.prompt = prompts.length ? prompts.data : "";
         line.prompt_bytes = prompts.length;
     }
     access_log_write(log, &line);
