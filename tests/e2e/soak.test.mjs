@@ -8,7 +8,7 @@ import {cases, check, equal, openStream, post, serve, sleep, status, until} from
 import {nothingLeft, ranks} from './leftovers.mjs';
 import {readFileSync, readdirSync} from 'node:fs';
 
-const seconds = +(process.env.LOCKSTEP_SOAK_SECONDS ?? 20);
+const seconds = +(process.env.LOCKSTEP_SOAK_SECONDS ?? 12);
 const MiB = 1 << 20;
 const clients = 12;
 
