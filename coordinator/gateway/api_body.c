@@ -33,16 +33,45 @@ bool api_body_is_json(const struct http_request *request) {
     return !*type || is_type(type, "application/x-www-form-urlencoded");
 }
 
+/* The member of the outermost object whose value holds byte `end`: its name as it is written, or ""
+ * where there is none or its name is longer than any that we know. */
+static void name_member_at(const char *body, size_t end, char *name, size_t size) {
+    size_t depth = 0, begin = 0, length = 0; // of the last string
+    *name = '\0';
+    for (size_t i = 0; i < end; i++) {
+        if (body[i] == '"') {
+            begin = i + 1;
+            for (i = begin; i < end && body[i] != '"'; i++) i += body[i] == '\\';
+            length = i - begin;
+        } else if (body[i] == '{' || body[i] == '[') {
+            depth++;
+        } else if (body[i] == '}' || body[i] == ']') {
+            depth -= depth > 0;
+            if (depth == 0) *name = '\0';
+        } else if (body[i] == ',' && depth == 1) {
+            *name = '\0';
+        } else if (body[i] == ':' && depth == 1 && length < size) {
+            memcpy(name, body + begin, length);
+            name[length] = '\0';
+        }
+    }
+}
+
 json_t *api_body_parse(const char *body, size_t n, struct api_error *e) {
     json_error_t where;
     json_t *root = json_loadb(n ? body : "", n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &where);
     if (json_is_object(root)) return root;
-    if (root)
+    if (root) {
         api_refuse(e, NULL, "the body must be a JSON object");
-    else
-        api_refuse(e, NULL, "the body is not valid JSON: %s at line %d, column %d", where.text,
-                   where.line, where.column);
-    json_decref(root);
+        json_decref(root);
+        return NULL;
+    }
+    char name[sizeof e->param] = "";
+    size_t end = where.position > 0 ? (size_t)where.position : 0;
+    if (json_error_code(&where) != json_error_premature_end_of_input)
+        name_member_at(body, end < n ? end : n, name, sizeof name);
+    api_refuse(e, *name ? name : NULL, "the body is not valid JSON: %s at line %d, column %d%s%s",
+               where.text, where.line, where.column, *name ? ", in " : "", name);
     return NULL;
 }
 

@@ -107,7 +107,9 @@ await cases({
             equal([r.status, error.type, error.param], [400, 'invalid_request_error', param], what);
             check(error.message, `${what}: a sentence`);
         };
-        for (const [what, body] of Object.entries(bodies)) await check400(what, body, null);
+        const at = {'depth': 'a', 'balanced depth': 'prompt', 'depth of objects': 'prompt', '1e999': 'temperature', 'a lone surrogate': 'prompt',
+            'another': 'prompt', 'NUL': 'prompt', 'NaN': 'top_p', 'a comment': 'prompt'};
+        for (const [what, body] of Object.entries(bodies)) await check400(what, body, at[what] ?? null);
         for (const [field, values] of Object.entries(named))
             for (const v of values) await check400(`${field} = ${v}`, `{${prompt},"${field}":${v}}`, field);
         for (const p of ['1', 'null', '{}', '[]', '""', '[-1]', '[1000000000]', '[1,"a"]', '[[]]'])

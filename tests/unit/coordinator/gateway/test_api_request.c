@@ -498,40 +498,43 @@ static void another_model_is_not_found(void **state) {
 
 static void malformed_json_is_refused(void **state) {
     (void)state;
-    static const char *const bodies[] = {
-        "",
-        "{",
-        "null",
-        "[]",
-        "\"prompt\"",
-        "1",
-        "{\"prompt\":\"x\"",
-        "{\"prompt\":\"x\"} x",
-        "{\"prompt\":\"x\",}",
-        "{'prompt':'x'}",
-        "{prompt:\"x\"}",
-        "{\"prompt\":\"x\",\"prompt\":\"y\"}", // a key twice
-        "{\"prompt\":\"x\",\"n\":1,\"n\":1}",
-        "{\"prompt\":\"x\",\"temperature\":1e999}", // no such number
-        "{\"prompt\":\"x\",\"temperature\":-1e999}",
-        "{\"prompt\":\"x\",\"temperature\":NaN}",
-        "{\"prompt\":\"x\",\"temperature\":Infinity}",
-        "{\"prompt\":\"x\",\"seed\":18446744073709551616}",
-        "{\"prompt\":\"x\",\"n\":01}",
-        "{\"prompt\":\"x\",\"n\":0x1}",
-        "{\"prompt\":\"\\ud800\"}", // lone surrogates
-        "{\"prompt\":\"\\udc00x\"}",
-        "{\"prompt\":\"\\ud800\\u0041\"}",
-        "{\"prompt\":\"\xED\xA0\x80\"}", // one as UTF-8
-        "{\"prompt\":\"\xC0\xAF\"}",     // overlong
-        "{\"prompt\":\"\xFF\"}",
-        "{\"prompt\":\"\xE4\xB8\"}",      // half a character
-        "{\"prompt\":\"\n\"}",            // a bare line break
-        "\xEF\xBB\xBF{\"prompt\":\"x\"}", // a byte order mark
+    static const struct {
+        const char *body, *param; // that the parser had come to
+    } bodies[] = {
+        {"", ""},
+        {"{", ""},
+        {"null", ""},
+        {"[]", ""},
+        {"\"prompt\"", ""},
+        {"1", ""},
+        {"{\"prompt\":\"x\"", ""},
+        {"{\"prompt\":\"x\"} x", ""},
+        {"{\"prompt\":\"x\",}", ""},
+        {"{'prompt':'x'}", ""},
+        {"{prompt:\"x\"}", ""},
+        {"{\"prompt\":\"x\",\"prompt\":\"y\"}", ""}, // a key twice
+        {"{\"prompt\":\"x\",\"n\":1,\"n\":1}", ""},
+        {"{\"prompt\":\"x\",\"temperature\":1e999}", "temperature"}, // no such number
+        {"{\"prompt\":\"x\",\"temperature\":-1e999}", "temperature"},
+        {"{\"prompt\":\"x\",\"temperature\":NaN}", "temperature"},
+        {"{\"prompt\":\"x\",\"temperature\":Infinity}", "temperature"},
+        {"{\"prompt\":\"x\",\"seed\":18446744073709551616}", "seed"},
+        {"{\"prompt\":\"x\",\"n\":01}", "n"},
+        {"{\"prompt\":\"x\",\"n\":0x1}", "n"},
+        {"{\"prompt\":\"\\ud800\"}", "prompt"}, // lone surrogates
+        {"{\"prompt\":\"\\udc00x\"}", "prompt"},
+        {"{\"prompt\":\"\\ud800\\u0041\"}", "prompt"},
+        {"{\"prompt\":\"\xED\xA0\x80\"}", "prompt"}, // one as UTF-8
+        {"{\"prompt\":\"\xC0\xAF\"}", "prompt"},     // overlong
+        {"{\"prompt\":\"\xFF\"}", "prompt"},
+        {"{\"prompt\":\"\xE4\xB8\"}", "prompt"}, // half a character
+        {"{\"prompt\":\"\n\"}", "prompt"},       // a bare line break
+        {"\xEF\xBB\xBF{\"prompt\":\"x\"}", ""},  // a byte order mark
     };
-    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) refuse(false, bodies[i], "");
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
+        refuse(false, bodies[i].body, bodies[i].param);
     static const char nul[] = "{\"prompt\":\"a\0b\"}";
-    refuse_bytes(false, nul, sizeof nul - 1, "");
+    refuse_bytes(false, nul, sizeof nul - 1, "prompt");
     static const char nul_behind[] = "{\"prompt\":\"a\"}\0";
     refuse_bytes(false, nul_behind, sizeof nul_behind - 1, "");
 }
@@ -544,7 +547,7 @@ static void depth_is_bounded(void **state) {
         buf_init(&body, 0);
         buf_puts(&body, "{\"prompt\":");
         for (int k = 0; k < 100000; k++) buf_puts(&body, openings[i]);
-        refuse_bytes(false, body.data, body.length, "");
+        refuse_bytes(false, body.data, body.length, "prompt");
         buf_deinit(&body);
     }
 }

@@ -103,7 +103,7 @@ static void refusals_name_the_field(void **state) {
     refuse("/tokenize", "{\"content\":\"x\",\"add_special\":\"yes\"}", 400, "add_special");
     refuse("/tokenize", "{\"content\":\"x\",\"parse_special\":[]}", 400, "parse_special");
     refuse("/tokenize", "[]", 400, "");
-    refuse("/tokenize", "{\"content\":\"\\ud800\"}", 400, "");
+    refuse("/tokenize", "{\"content\":\"\\ud800\"}", 400, "content");
     refuse("/detokenize", "{", 400, "");
     refuse("/detokenize", "{}", 400, "tokens");
     refuse("/detokenize", "{\"tokens\":\"x\"}", 400, "tokens");
