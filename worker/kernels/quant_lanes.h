@@ -272,8 +272,10 @@ static ALWAYS_INLINE void quant_prefetch(struct quant_format f, const uint8_t *b
     }
 }
 
-/* Adds a block of 32 to the sums of many tokens, y[token][vector].  A function of its own for each
- * kind of format: the weights come from memory once, and the compiler keeps them in registers. */
+/* Adds a block of 32 to the sums of many tokens, y[token][vector].  Most call
+ * it as a function of their kind, so that the compiler keeps the weights in registers: with eight
+ * copies of this loop in a row, or 16 registers, it spills them.  One copy and 32 registers
+ * (QUANT_INLINE) save their way through memory. */
 static ALWAYS_INLINE void quant_add_tokens(struct quant_format f, vf *y,
                                            const struct quant_weights *weights,
                                            const struct act_block *x, size_t tokens) {
@@ -308,6 +310,8 @@ static ALWAYS_INLINE void quant_add(enum dtype type, vf *y, const uint8_t *block
     for (int v = 0; v < PANEL_VECTORS; v++) load_weights(type, &q[v], block, v, sub);
     if (tokens == 1)
         quant_add_group(f, y, q, x, 1);
+    else if (QUANT_INLINE && f.subs == 1)
+        quant_add_tokens(f, y, q, x, tokens);
     else if (f.halves)
         add_tokens_halves(y, q, x, tokens);
     else if (f.has_min && f.bits == 4)
