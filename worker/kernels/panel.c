@@ -3,9 +3,9 @@
  *
  * Each rank's loader threads pack, whole panels where they can and single rows at odd ends; the
  * embedding look-up unpacks.  The layout is a table of fields, so that each of the three is one
- * loop for all types; a row given back is put together as the file's block and dequantised by
- * dtype.c, which makes it equal bit for bit.  Two rows never share a byte.  Compiled for the
- * baseline: nothing here is specific to a CPU. */
+ * loop for all types (Q6_K's bits change places first); a row given back is put together as the
+ * file's block and dequantised by dtype.c, which makes it equal bit for bit.  Two rows never share
+ * a byte.  Compiled for the baseline: nothing here is specific to a CPU. */
 
 #include "worker/kernels/panel.h"
 
@@ -13,13 +13,15 @@
 #include <string.h>
 
 #include "common/error.h"
+#include "worker/kernels/arrange.h"
 #include "worker/kernels/turn.h"
 
-#define MAX_FIELDS      6
+#define MAX_FIELDS      9
 #define MAX_BLOCK_BYTES 210 // Q6_K
+#define MAX_LANES       32  // of any instruction set's panels
 
-/* A run of `count` units of `unit` bytes at `offset` of the file's block.  The fields of a type
- * stand in the order in which the panel holds them (enum panel_offset). */
+/* A run of `count` units of `unit` bytes at `offset` of the block, the file's or an arranged one.
+ * The fields of a type stand in the order in which the panel holds them (enum panel_offset). */
 struct field {
     uint8_t offset, unit, count;
     bool spread; // a word of fifth bits, element j at bit j in the file
@@ -33,13 +35,22 @@ static const struct field layouts[DTYPE_LIMIT][MAX_FIELDS] = {
     [DTYPE_Q8_0] = {{0, 2, 1, false}, {2, 4, 8, false}},
     [DTYPE_Q4_K] = {{0, 2, 2, false}, {4, 1, 12, false}, {16, 4, 32, false}},
     [DTYPE_Q5_K] = {{0, 2, 2, false}, {4, 1, 12, false}, {16, 4, 8, false}, {48, 4, 32, false}},
-    [DTYPE_Q6_K] = {{192, 1, 16, false},
-                    {128, 4, 8, false},
-                    {0, 4, 16, false},
-                    {160, 4, 8, false},
-                    {64, 4, 16, false},
-                    {208, 2, 1, false}},
+    [DTYPE_Q6_K] = {{208, 2, 1, false}, // of the arranged block
+                    {0, 1, 4, false},
+                    {4, 4, 12, false},
+                    {52, 1, 4, false},
+                    {56, 4, 12, false},
+                    {104, 1, 4, false},
+                    {108, 4, 12, false},
+                    {156, 1, 4, false},
+                    {160, 4, 12, false}},
 };
+
+/* Types whose bits change places within a block before the panel is made. */
+static const struct arrangement {
+    void (*arrange)(uint8_t *dst, const uint8_t *src);
+    void (*restore)(uint8_t *dst, const uint8_t *src);
+} arrangements[DTYPE_LIMIT] = {[DTYPE_Q6_K] = {arrange_q6_k, restore_q6_k}};
 
 /* A word of fifth bits has bit j at bit 8 (j % 4) + j / 4 of the panel's: a shift by g then brings
  * those of elements 4g..4g+3 to the same place of the word's four bytes.  Two of the five bits of j
@@ -135,8 +146,17 @@ static void pack_panel(enum dtype type, size_t lanes, uint8_t *dst, size_t cols,
                        size_t stride) {
     const struct dtype_info *info = dtype_info(type);
     const size_t bytes = lanes * info->block_bytes;
+    const struct arrangement *a = &arrangements[type];
+    uint8_t arranged[MAX_LANES * MAX_BLOCK_BYTES];
+
     for (size_t k = 0; k < cols; k += info->block_elems) {
-        pack_panel_block(layouts[type], lanes, dst, src, stride);
+        if (a->arrange) {
+            for (size_t lane = 0; lane < lanes; lane++)
+                a->arrange(arranged + lane * info->block_bytes, src + lane * stride);
+            pack_panel_block(layouts[type], lanes, dst, arranged, info->block_bytes);
+        } else {
+            pack_panel_block(layouts[type], lanes, dst, src, stride);
+        }
         dst += bytes;
         src += info->block_bytes;
     }
@@ -151,9 +171,12 @@ void panel_pack_row(enum dtype type, size_t lanes, void *packed, size_t cols, si
     const struct dtype_info *info = dtype_info(type);
     uint8_t *dst = (uint8_t *)packed + row / lanes * lanes * dtype_row_bytes(type, cols);
     const uint8_t *block = src;
+    uint8_t arranged[MAX_BLOCK_BYTES];
 
     for (size_t k = 0; k < cols; k += info->block_elems) {
-        pack_block(layouts[type], lanes, row % lanes, dst, block);
+        if (arrangements[type].arrange) arrangements[type].arrange(arranged, block);
+        pack_block(layouts[type], lanes, row % lanes, dst,
+                   arrangements[type].arrange ? arranged : block);
         dst += lanes * info->block_bytes;
         block += info->block_bytes;
     }
@@ -163,6 +186,8 @@ void panel_pack_rows(enum dtype type, size_t lanes, void *packed, size_t cols, s
                      size_t n_rows, const void *src, size_t src_stride) {
     const size_t end = row + n_rows, row_bytes = dtype_row_bytes(type, cols);
     const uint8_t *from = src;
+
+    CHECK(lanes <= MAX_LANES);
     while (row < end) {
         bool whole = row % lanes == 0 && end - row >= lanes;
         size_t n = whole ? lanes : 1;
@@ -180,12 +205,14 @@ void panel_unpack_row(enum dtype type, size_t lanes, const void *packed, size_t 
     const struct dtype_info *info = dtype_info(type);
     const uint8_t *src =
         (const uint8_t *)packed + row / lanes * lanes * dtype_row_bytes(type, cols);
-    uint8_t block[MAX_BLOCK_BYTES];
+    uint8_t block[MAX_BLOCK_BYTES], restored[MAX_BLOCK_BYTES];
 
     CHECK(info->block_bytes <= sizeof block);
     for (size_t k = 0; k < cols; k += info->block_elems) {
         unpack_block(layouts[type], lanes, row % lanes, block, src);
-        dtype_dequantize(type, dst + k, block, info->block_elems);
+        if (arrangements[type].restore) arrangements[type].restore(restored, block);
+        dtype_dequantize(type, dst + k, arrangements[type].restore ? restored : block,
+                         info->block_elems);
         src += lanes * info->block_bytes;
     }
 }

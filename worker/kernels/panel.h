@@ -23,8 +23,8 @@
 #include "common/dtype.h"
 
 /* Offsets within the turned block of one row; a field of a panel's block begins at lanes * offset.
- * They are the file's, except that Q6_K is put into the order in which it is read: the prefetchers
- * of a CPU follow one ascending stream, not three. */
+ * They are the file's, except for Q6_K (arrange.h): the prefetchers of a CPU follow one ascending
+ * stream. */
 enum panel_offset {
     PANEL_Q4_0_D = 0,
     PANEL_Q4_0_QUANTS = 2,
@@ -46,11 +46,11 @@ enum panel_offset {
     PANEL_Q4_K_QUANTS = 16,
     PANEL_Q5_K_HIGH = 16,
     PANEL_Q5_K_QUANTS = 48,
-    PANEL_Q6_K_SCALES = 0,
-    PANEL_Q6_K_HIGH = 16, // of the first 128 elements; of the second PANEL_Q6_K_HALF further on
-    PANEL_Q6_K_LOW = 48,
-    PANEL_Q6_K_HALF = 96,
-    PANEL_Q6_K_D = 208,
+    PANEL_Q6_K_D = 0,
+    PANEL_Q6_K_SCALES = 2, // of the first 64 elements; of the next ones PANEL_Q6_K_QUARTER further
+    PANEL_Q6_K_UPPER = 6,
+    PANEL_Q6_K_LOW = 22,
+    PANEL_Q6_K_QUARTER = 52,
 };
 
 /* Bytes of a packed matrix of a quantised type: the file's bytes for rows rounded up to lanes. */

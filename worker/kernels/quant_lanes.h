@@ -160,20 +160,23 @@ static ALWAYS_INLINE void load_q5_k(struct quant_weights *q, const uint8_t *bloc
     load_k_scales(q, block, v, sub);
 }
 
-/* A half of 128 elements is four runs of 32: run r has its lower bits in half r / 2 of the bytes
- * (r % 2) * 32 + j, its upper two in bits 2r of byte j of the other field. */
+/* In the order of arrange.h: pairs 0 and 2 of the upper bits are those of an even sub-block, pairs
+ * 1 and 3 those of an odd one. */
 static ALWAYS_INLINE void load_q6_k(struct quant_weights *q, const uint8_t *block, int v, int sub) {
-    const int run = sub % 4, half = sub / 4 * PANEL_Q6_K_HALF;
-    for (int g = 0; g < 8; g++) {
-        vi low = field_word(block, v, PANEL_Q6_K_LOW + half, run % 2 * 8 + g);
-        vi high = field_word(block, v, PANEL_Q6_K_HIGH + half, g);
-        low = run / 2 ? high_nibbles(low) : low_nibbles(low);
-        high = run < 2 ? vi_shl(high, 4 - 2 * run) : vi_shr(high, 2 * run - 4);
-        q->w[g] = vi_or(low, vi_and(high, vi_set(0x30303030)));
+    const int quarter = sub / 2 * PANEL_Q6_K_QUARTER, odd = sub % 2;
+    for (int g = 0; g < 4; g++) {
+        vi upper = field_word(block, v, PANEL_Q6_K_UPPER + quarter, g);
+        vi first = vi_shl(upper, odd ? 2 : 4), second = odd ? vi_shr(upper, 2) : upper;
+        vi low = field_word(block, v, PANEL_Q6_K_LOW + quarter, g);
+        vi next = field_word(block, v, PANEL_Q6_K_LOW + quarter, g + 4);
+        low = odd ? high_nibbles(low) : low_nibbles(low);
+        next = odd ? high_nibbles(next) : low_nibbles(next);
+        q->w[g] = vi_or(low, vi_and(first, vi_set(0x30303030)));
+        q->w[g + 4] = vi_or(next, vi_and(second, vi_set(0x30303030)));
     }
     vf d = field_f16(block, v, PANEL_Q6_K_D);
     for (int i = 0; i < 2; i++) {
-        const uint8_t *scale = field_bytes(block, v, PANEL_Q6_K_SCALES + 2 * sub + i);
+        const uint8_t *scale = field_bytes(block, v, PANEL_Q6_K_SCALES + quarter + 2 * odd + i);
         q->scale[i] = vf_mul(d, vf_of_vi(vi_load_i8(scale)));
     }
 }
@@ -255,21 +258,15 @@ static ALWAYS_INLINE void quant_add_group(struct quant_format f, vf *y,
 
 /* Asks for memory ahead of its use, for decode.  The stream is ascending, but the loads of a large
  * block are not one by one, and the hardware's own guesses reach 40 % of the bandwidth then.  A
- * piece with every 64 elements, from one instruction in a loop, reaches 90 to 95 %; a piece for the
- * whole block, or one with every 32 elements, does not.  Q6_K, which reads a line two or four
- * times, goes from 76 to 87 % when its pieces stop in the second-level cache. */
+ * piece with every 64 elements, from one instruction in a loop, reaches 85 to 95 %; a piece for the
+ * whole block, or one with every 32 elements, does not. */
 static ALWAYS_INLINE void quant_prefetch(struct quant_format f, const uint8_t *block, int sub) {
     if (sub % 2) return;
     const int bytes = PANEL_ROWS * f.block_bytes, pieces = f.subs > 1 ? f.subs / 2 : 1;
     const uint8_t *ahead = block + (f.subs > 1 ? 8192 : 4096);
     const int end = bytes * (sub / 2 + 1) / pieces;
 #pragma GCC unroll 1
-    for (int i = bytes * (sub / 2) / pieces; i < end; i += 64) {
-        if (f.halves)
-            __builtin_prefetch(ahead + i, 0, 2);
-        else
-            __builtin_prefetch(ahead + i);
-    }
+    for (int i = bytes * (sub / 2) / pieces; i < end; i += 64) __builtin_prefetch(ahead + i);
 }
 
 /* Adds a block of 32 to the sums of many tokens, y[token][vector].  Most call
