@@ -307,6 +307,8 @@ static ALWAYS_INLINE void quant_add(enum dtype type, vf *y, const uint8_t *block
     for (int v = 0; v < PANEL_VECTORS; v++) load_weights(type, &q[v], block, v, sub);
     if (tokens == 1)
         quant_add_group(f, y, q, x, 1);
+    else if (tokens == 2)
+        quant_add_group(f, y, q, x, 2);
     else if (QUANT_INLINE && f.subs == 1)
         quant_add_tokens(f, y, q, x, tokens);
     else if (f.halves)
@@ -360,29 +362,29 @@ static ALWAYS_INLINE void quant_tile(enum dtype type, float *dst, size_t ldy, si
         quant_store(dst + (token + t) * ldy, y + t * PANEL_VECTORS, rows);
 }
 
-/* Tokens are the outer loop: a tile's activations stay in the second-level cache while the weights
- * pass by. */
-static ALWAYS_INLINE void quant_matmul(enum dtype type, float *y, size_t ldy, const void *packed,
-                                       size_t cols, size_t row_begin, size_t row_end,
-                                       const struct act_rows *x) {
+/* Rows [row_begin, row_end) for the tile of `tokens` <= QUANT_TILE tokens from `token` on. */
+static ALWAYS_INLINE void quant_rows(enum dtype type, float *y, size_t ldy, const void *packed,
+                                     size_t row_begin, size_t row_end, const struct act_rows *x,
+                                     size_t token, size_t tokens) {
     const struct quant_format f = quant_formats[type];
-    const size_t row_bytes = cols / ((size_t)f.subs * ACT_BLOCK) * (size_t)f.block_bytes;
+    const size_t row_bytes = x->cols / ((size_t)f.subs * ACT_BLOCK) * (size_t)f.block_bytes;
 
-    for (size_t t = 0; t < x->tokens; t += QUANT_TILE) {
-        size_t tokens = x->tokens - t < QUANT_TILE ? x->tokens - t : QUANT_TILE;
-        for (size_t row = row_begin; row < row_end; row += PANEL_ROWS) {
-            const uint8_t *panel = (const uint8_t *)packed + row * row_bytes;
-            size_t rows = row_end - row < PANEL_ROWS ? row_end - row : PANEL_ROWS;
-            if (tokens == 1)
-                quant_tile(type, y + row, ldy, rows, panel, x, t, 1);
-            else
-                quant_tile(type, y + row, ldy, rows, panel, x, t, tokens);
-        }
+    for (size_t row = row_begin; row < row_end; row += PANEL_ROWS) {
+        const uint8_t *panel = (const uint8_t *)packed + row * row_bytes;
+        size_t rows = row_end - row < PANEL_ROWS ? row_end - row : PANEL_ROWS;
+        quant_tile(type, y + row, ldy, rows, panel, x, token, tokens);
     }
 }
 
 /* ---- the entry functions of a type --------------------------------------------------------- */
 
+#define QUANT_ROWS_PARAMETERS                                                                      \
+    float *y, size_t ldy, const void *packed, size_t row_begin, size_t row_end,                    \
+        const struct act_rows *x, size_t token
+
+/* Functions of their own for one and two tokens: what the compiler makes of a loop that waits for
+ * memory changes with the code beside it.  Tokens are the outer loop: a tile's activations stay in
+ * the second-level cache while the weights pass by. */
 #define QUANT_FUNCTIONS(type, name)                                                                \
     static size_t name##_packed_bytes(size_t rows, size_t cols) {                                  \
         return panel_bytes(type, PANEL_ROWS, rows, cols);                                          \
@@ -402,10 +404,29 @@ static ALWAYS_INLINE void quant_matmul(enum dtype type, float *y, size_t ldy, co
         (void)rows;                                                                                \
         panel_unpack_row(type, PANEL_ROWS, packed, cols, row, dst);                                \
     }                                                                                              \
+    static NO_INLINE void name##_one(QUANT_ROWS_PARAMETERS) {                                      \
+        quant_rows(type, y, ldy, packed, row_begin, row_end, x, token, 1);                         \
+    }                                                                                              \
+    static NO_INLINE void name##_two(QUANT_ROWS_PARAMETERS) {                                      \
+        quant_rows(type, y, ldy, packed, row_begin, row_end, x, token, 2);                         \
+    }                                                                                              \
+    static NO_INLINE void name##_many(QUANT_ROWS_PARAMETERS, size_t tokens) {                      \
+        if (tokens <= 2) __builtin_unreachable();                                                  \
+        quant_rows(type, y, ldy, packed, row_begin, row_end, x, token, tokens);                    \
+    }                                                                                              \
     static void name##_matmul(float *y, size_t ldy, const void *packed, size_t rows, size_t cols,  \
                               size_t row_begin, size_t row_end, const struct act_rows *x) {        \
         (void)rows;                                                                                \
-        quant_matmul(type, y, ldy, packed, cols, row_begin, row_end, x);                           \
+        (void)cols;                                                                                \
+        for (size_t t = 0; t < x->tokens; t += QUANT_TILE) {                                       \
+            size_t tokens = x->tokens - t < QUANT_TILE ? x->tokens - t : QUANT_TILE;               \
+            if (tokens == 1)                                                                       \
+                name##_one(y, ldy, packed, row_begin, row_end, x, t);                              \
+            else if (tokens == 2)                                                                  \
+                name##_two(y, ldy, packed, row_begin, row_end, x, t);                              \
+            else                                                                                   \
+                name##_many(y, ldy, packed, row_begin, row_end, x, t, tokens);                     \
+        }                                                                                          \
     }
 
 #define QUANT_KERNEL(dtype_, name)                                                                 \
