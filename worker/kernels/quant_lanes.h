@@ -263,7 +263,7 @@ static ALWAYS_INLINE void quant_add_group(struct quant_format f, vf *y,
 static ALWAYS_INLINE void quant_prefetch(struct quant_format f, const uint8_t *block, int sub) {
     if (sub % 2) return;
     const int bytes = PANEL_ROWS * f.block_bytes, pieces = f.subs > 1 ? f.subs / 2 : 1;
-    const uint8_t *ahead = block + (f.subs > 1 ? 8192 : 4096);
+    const uint8_t *ahead = block + (f.subs > 1 ? 7168 : 4096);
     const int end = bytes * (sub / 2 + 1) / pieces;
 #pragma GCC unroll 1
     for (int i = bytes * (sub / 2) / pieces; i < end; i += 64) __builtin_prefetch(ahead + i);
