@@ -269,10 +269,10 @@ static ALWAYS_INLINE void quant_prefetch(struct quant_format f, const uint8_t *b
     for (int i = bytes * (sub / 2) / pieces; i < end; i += 64) __builtin_prefetch(ahead + i);
 }
 
-/* Adds a block of 32 to the sums of many tokens, y[token][vector].  Most call
- * it as a function of their kind, so that the compiler keeps the weights in registers: with eight
- * copies of this loop in a row, or 16 registers, it spills them.  One copy and 32 registers
- * (QUANT_INLINE) save their way through memory. */
+/* Adds a block of 32 to the sums of many tokens, y[token][vector].  Most types call it as a
+ * function of their kind, so that the compiler keeps the weights in registers: with eight copies of
+ * this loop in a row, or 16 registers, it spills them.  One copy and 32 registers (QUANT_INLINE)
+ * save the weights a way through memory. */
 static ALWAYS_INLINE void quant_add_tokens(struct quant_format f, vf *y,
                                            const struct quant_weights *weights,
                                            const struct act_block *x, size_t tokens) {
