@@ -245,15 +245,24 @@ static ALWAYS_INLINE void quant_terms(struct quant_format f, vf (*term)[PANEL_VE
             term[t][v] = vf_fma(q[v].scale[1], vf_of_vi(dot[t][v]), term[t][v]);
 }
 
-/* Adds a block of 32 to the sums of up to QUANT_GROUP tokens. */
-static ALWAYS_INLINE void quant_add_group(struct quant_format f, vf *y,
-                                          const struct quant_weights *q, const struct act_block *x,
-                                          int tokens) {
+/* Where the sums of a panel stand: those of token t and vector v at p + t * stride + v * LANES. */
+struct quant_sums {
+    float *p;
+    size_t stride;
+};
+
+/* to = from + a block of 32, for up to QUANT_GROUP tokens. */
+static ALWAYS_INLINE void quant_add_group(struct quant_format f, struct quant_sums to,
+                                          struct quant_sums from, const struct quant_weights *q,
+                                          const struct act_block *x, int tokens) {
     vf term[QUANT_GROUP][PANEL_VECTORS];
 
     quant_terms(f, term, q, x, tokens);
-    for (int t = 0; t < tokens; t++, y += PANEL_VECTORS)
-        for (int v = 0; v < PANEL_VECTORS; v++) y[v] = vf_fma(term[t][v], vf_set(x[t].scale), y[v]);
+    for (int t = 0; t < tokens; t++, to.p += to.stride, from.p += from.stride)
+        for (int v = 0; v < PANEL_VECTORS; v++) {
+            vf sum = vf_load(from.p + v * LANES);
+            vf_store(to.p + v * LANES, vf_fma(term[t][v], vf_set(x[t].scale), sum));
+        }
 }
 
 /* Asks for memory ahead of its use, for decode.  The stream is ascending, but the loads of a large
@@ -269,26 +278,31 @@ static ALWAYS_INLINE void quant_prefetch(struct quant_format f, const uint8_t *b
     for (int i = bytes * (sub / 2) / pieces; i < end; i += 64) __builtin_prefetch(ahead + i);
 }
 
-/* Adds a block of 32 to the sums of many tokens, y[token][vector].  Most types call it as a
+/* Adds a block of 32 to the sums of many tokens.  Most types call it as a
  * function of their kind, so that the compiler keeps the weights in registers: with eight copies of
  * this loop in a row, or 16 registers, it spills them.  One copy and 32 registers (QUANT_INLINE)
  * save the weights a way through memory. */
-static ALWAYS_INLINE void quant_add_tokens(struct quant_format f, vf *y,
+static ALWAYS_INLINE void quant_add_tokens(struct quant_format f, struct quant_sums to,
+                                           struct quant_sums from,
                                            const struct quant_weights *weights,
                                            const struct act_block *x, size_t tokens) {
     struct quant_weights q[PANEL_VECTORS];
-    size_t t = 0;
 
     for (int v = 0; v < PANEL_VECTORS; v++) q[v] = weights[v];
-    for (; t + QUANT_GROUP <= tokens; t += QUANT_GROUP)
-        quant_add_group(f, y + t * PANEL_VECTORS, q, x + t, QUANT_GROUP);
-    for (; t < tokens; t++) quant_add_group(f, y + t * PANEL_VECTORS, q, x + t, 1);
+    for (; tokens >= QUANT_GROUP; tokens -= QUANT_GROUP, x += QUANT_GROUP) {
+        quant_add_group(f, to, from, q, x, QUANT_GROUP);
+        to.p += QUANT_GROUP * to.stride;
+        from.p += QUANT_GROUP * from.stride;
+    }
+    for (; tokens > 0; tokens--, x++, to.p += to.stride, from.p += from.stride)
+        quant_add_group(f, to, from, q, x, 1);
 }
 
 #define QUANT_ADD_TOKENS(name, ...)                                                                \
-    static NO_INLINE void name(vf *y, const struct quant_weights *q, const struct act_block *x,    \
+    static NO_INLINE void name(struct quant_sums to, struct quant_sums from,                       \
+                               const struct quant_weights *q, const struct act_block *x,           \
                                size_t tokens) {                                                    \
-        quant_add_tokens((struct quant_format){__VA_ARGS__}, y, q, x, tokens);                     \
+        quant_add_tokens((struct quant_format){__VA_ARGS__}, to, from, q, x, tokens);              \
     }
 QUANT_ADD_TOKENS(add_tokens_signed, .bits = 0)
 QUANT_ADD_TOKENS(add_tokens_4, .bits = 4, .offset_log2 = 3)
@@ -297,69 +311,96 @@ QUANT_ADD_TOKENS(add_tokens_min_4, .bits = 4, .has_min = true)
 QUANT_ADD_TOKENS(add_tokens_min_5, .bits = 5, .has_min = true)
 QUANT_ADD_TOKENS(add_tokens_halves, .bits = 6, .offset_log2 = 5, .halves = true)
 
-/* Adds one block of 32 of a panel to the sums of `tokens` tokens. */
-static ALWAYS_INLINE void quant_add(enum dtype type, vf *y, const uint8_t *block, int sub,
-                                    const struct act_block *x, size_t tokens) {
+/* Unpacks 32 elements along k of a panel. */
+static ALWAYS_INLINE void quant_load(enum dtype type, struct quant_weights *q, const uint8_t *block,
+                                     int sub) {
+    quant_prefetch(quant_formats[type], block, sub);
+    for (int v = 0; v < PANEL_VECTORS; v++) load_weights(type, &q[v], block, v, sub);
+}
+
+/* to = from + one block of 32 of a panel, for many tokens. */
+static ALWAYS_INLINE void quant_add_many(enum dtype type, struct quant_sums to,
+                                         struct quant_sums from, const uint8_t *block, int sub,
+                                         const struct act_block *x, size_t tokens) {
     const struct quant_format f = quant_formats[type];
     struct quant_weights q[PANEL_VECTORS];
 
-    quant_prefetch(f, block, sub);
-    for (int v = 0; v < PANEL_VECTORS; v++) load_weights(type, &q[v], block, v, sub);
-    if (tokens == 1)
-        quant_add_group(f, y, q, x, 1);
-    else if (tokens == 2)
-        quant_add_group(f, y, q, x, 2);
-    else if (QUANT_INLINE && f.subs == 1)
-        quant_add_tokens(f, y, q, x, tokens);
+    quant_load(type, q, block, sub);
+    if (QUANT_INLINE && f.subs == 1)
+        quant_add_tokens(f, to, from, q, x, tokens);
     else if (f.halves)
-        add_tokens_halves(y, q, x, tokens);
+        add_tokens_halves(to, from, q, x, tokens);
     else if (f.has_min && f.bits == 4)
-        add_tokens_min_4(y, q, x, tokens);
+        add_tokens_min_4(to, from, q, x, tokens);
     else if (f.has_min)
-        add_tokens_min_5(y, q, x, tokens);
+        add_tokens_min_5(to, from, q, x, tokens);
     else if (f.bits == 0)
-        add_tokens_signed(y, q, x, tokens);
+        add_tokens_signed(to, from, q, x, tokens);
     else if (f.bits == 4)
-        add_tokens_4(y, q, x, tokens);
+        add_tokens_4(to, from, q, x, tokens);
     else
-        add_tokens_5(y, q, x, tokens);
+        add_tokens_5(to, from, q, x, tokens);
 }
 
 /* The first `rows` rows of a panel for one token. */
-static ALWAYS_INLINE void quant_store(float *to, const vf *y, size_t rows) {
+static ALWAYS_INLINE void quant_store(float *to, const vf *sums, size_t rows) {
     for (size_t v = 0; v < PANEL_VECTORS; v++, to += LANES) {
         if (rows >= (v + 1) * LANES)
-            vf_store(to, y[v]);
+            vf_store(to, sums[v]);
         else if (rows > v * LANES)
-            vf_store_n(to, y[v], rows - v * LANES);
+            vf_store_n(to, sums[v], rows - v * LANES);
     }
 }
 
-/* One panel times `tokens` <= QUANT_TILE tokens.  The eight calls let `sub` be a constant. */
-static ALWAYS_INLINE void quant_tile(enum dtype type, float *dst, size_t ldy, size_t rows,
-                                     const uint8_t *panel, const struct act_rows *x, size_t token,
-                                     size_t tokens) {
+/* One panel times up to QUANT_GROUP tokens, a constant: their sums are registers. */
+static ALWAYS_INLINE void quant_tile_few(enum dtype type, struct quant_sums y, size_t rows,
+                                         const uint8_t *panel, const struct act_rows *x,
+                                         size_t token, int tokens) {
     const struct quant_format f = quant_formats[type];
     const struct act_block *a = act_rows_block(x, token, 0);
-    vf y[QUANT_TILE * PANEL_VECTORS];
+    vf sums[QUANT_GROUP][PANEL_VECTORS], term[QUANT_GROUP][PANEL_VECTORS];
+    struct quant_weights q[PANEL_VECTORS];
 
-    for (size_t i = 0; i < tokens * PANEL_VECTORS; i++) y[i] = vf_zero();
+    for (int t = 0; t < tokens; t++)
+        for (int v = 0; v < PANEL_VECTORS; v++) sums[t][v] = vf_zero();
     for (size_t k = 0; k < x->cols; k += (size_t)f.subs * ACT_BLOCK) {
-        quant_add(type, y, panel, 0, a, tokens);
-        if (f.subs > 1) {
-            quant_add(type, y, panel, 1, a += x->stride, tokens);
-            quant_add(type, y, panel, 2, a += x->stride, tokens);
-            quant_add(type, y, panel, 3, a += x->stride, tokens);
-            quant_add(type, y, panel, 4, a += x->stride, tokens);
-            quant_add(type, y, panel, 5, a += x->stride, tokens);
-            quant_add(type, y, panel, 6, a += x->stride, tokens);
-            quant_add(type, y, panel, 7, a += x->stride, tokens);
+#pragma GCC unroll 8
+        for (int sub = 0; sub < f.subs; sub++, a += x->stride) {
+            quant_load(type, q, panel, sub);
+            quant_terms(f, term, q, a, tokens);
+            for (int t = 0; t < tokens; t++)
+                for (int v = 0; v < PANEL_VECTORS; v++)
+                    sums[t][v] = vf_fma(term[t][v], vf_set(a[t].scale), sums[t][v]);
         }
-        a += x->stride;
         panel += PANEL_ROWS * f.block_bytes;
     }
-    for (size_t t = 0; t < tokens; t++)
-        quant_store(dst + (token + t) * ldy, y + t * PANEL_VECTORS, rows);
+    for (int t = 0; t < tokens; t++) quant_store(y.p + (size_t)t * y.stride, sums[t], rows);
+}
+
+/* One panel times `tokens` <= QUANT_TILE tokens, whose sums wait in L1.  They begin at a row of
+ * zeros, and the last block writes them where they belong: a loop that does nothing but write rows
+ * a page apart would wait for memory. */
+static ALWAYS_INLINE void quant_tile_many(enum dtype type, struct quant_sums y, size_t rows,
+                                          const uint8_t *panel, const struct act_rows *x,
+                                          size_t token, size_t tokens) {
+    const struct quant_format f = quant_formats[type];
+    const struct act_block *a = act_rows_block(x, token, 0);
+    const vf zeros[PANEL_VECTORS] = {0};
+    vf sums[QUANT_TILE][PANEL_VECTORS];
+    const struct quant_sums kept = {(float *)sums, PANEL_ROWS};
+    struct quant_sums from = {(float *)zeros, 0};
+
+    for (size_t k = (size_t)f.subs * ACT_BLOCK; k <= x->cols; k += (size_t)f.subs * ACT_BLOCK) {
+        const bool last = k == x->cols && rows == PANEL_ROWS;
+#pragma GCC unroll 8
+        for (int sub = 0; sub < f.subs; sub++, a += x->stride) {
+            quant_add_many(type, last && sub == f.subs - 1 ? y : kept, from, panel, sub, a, tokens);
+            from = kept;
+        }
+        panel += PANEL_ROWS * f.block_bytes;
+    }
+    for (size_t t = 0; t < tokens && rows < PANEL_ROWS; t++)
+        quant_store(y.p + t * y.stride, sums[t], rows);
 }
 
 /* Rows [row_begin, row_end) for the tile of `tokens` <= QUANT_TILE tokens from `token` on. */
@@ -372,7 +413,11 @@ static ALWAYS_INLINE void quant_rows(enum dtype type, float *y, size_t ldy, cons
     for (size_t row = row_begin; row < row_end; row += PANEL_ROWS) {
         const uint8_t *panel = (const uint8_t *)packed + row * row_bytes;
         size_t rows = row_end - row < PANEL_ROWS ? row_end - row : PANEL_ROWS;
-        quant_tile(type, y + row, ldy, rows, panel, x, token, tokens);
+        const struct quant_sums to = {y + token * ldy + row, ldy};
+        if (tokens <= 2)
+            quant_tile_few(type, to, rows, panel, x, token, (int)tokens);
+        else
+            quant_tile_many(type, to, rows, panel, x, token, tokens);
     }
 }
 
