@@ -20,7 +20,6 @@
 #include "worker/compute/attend.h"
 
 #include <math.h>
-#include <string.h>
 
 #define SPAN_BLOCKS 4
 #define SPAN_TOKENS (SPAN_BLOCKS * KV_BLOCK_TOKENS)
@@ -88,6 +87,7 @@ static size_t first_token_at(const struct attend_task *t, uint32_t position) {
 /* The blocks of a span that the tokens see: [begin, end). */
 struct span {
     uint32_t begin, end;
+    bool first; // of its part: its first block is what the sums of values begin with
 };
 
 /* Tile i of a span in the order of reading: its keys, its values, what follows in this KV head, and
@@ -144,7 +144,7 @@ static void add_values(const struct attend_task *t, const struct attend_scratch 
                                    .rows = (end - begin) * t->heads,
                                    .depth = n,
                                    .cols = dim,
-                                   .add = true};
+                                   .add = i > 0 || !span->first};
     multiply(t, &p);
 }
 
@@ -169,10 +169,10 @@ static void exp_scores(const struct attend_task *t, const struct attend_scratch 
 
 /* Positions [begin, begin + SPAN_TOKENS) as far as the tokens see them. */
 static void attend_span(const struct attend_task *t, const struct attend_scratch *s,
-                        struct attn_state *states, uint32_t begin) {
+                        struct attn_state *states, uint32_t begin, bool first_span) {
     uint32_t first = begin / KV_BLOCK_TOKENS, seen = last_position(t) / KV_BLOCK_TOKENS + 1 - first;
     uint32_t blocks = seen < SPAN_BLOCKS ? seen : SPAN_BLOCKS;
-    const struct span span = {.begin = first, .end = first + blocks};
+    const struct span span = {.begin = first, .end = first + blocks, .first = first_span};
     size_t token = first_token_at(t, begin);
     size_t whole = first_token_at(t, begin + SPAN_TOKENS - 1); // sees all of the span
     if (whole > t->tokens) whole = t->tokens;
@@ -188,16 +188,15 @@ static void attend_span(const struct attend_task *t, const struct attend_scratch
 
 void attend_part(const struct attend_task *t, const struct attend_scratch *s,
                  struct attn_state *states, uint32_t part) {
-    size_t dim = kv_get_shape(t->kv)->head_dim, queries = t->tokens * t->heads;
+    size_t queries = t->tokens * t->heads;
     uint32_t tokens = attend_part_tokens(t->position), begin = part * tokens;
     uint32_t last = last_position(t);
     for (size_t i = first_token_at(t, begin) * t->heads; i < queries; i++) {
         states[i].max = -INFINITY;
         states[i].sum = 0;
-        memset(states[i].out, 0, dim * sizeof *states[i].out);
     }
     for (uint32_t at = begin; at <= last && at - begin < tokens; at += SPAN_TOKENS)
-        attend_span(t, s, states, at);
+        attend_span(t, s, states, at, at == begin);
 }
 
 void attend_past(const struct attend_task *t, const struct attend_scratch *s) {

@@ -136,7 +136,7 @@ static ALWAYS_INLINE void rescale(float *y, vf shrink, const float *x, vf grow, 
 
 static ALWAYS_INLINE void raise_max(struct attn_state *s, float max, size_t head_dim) {
     const vf shrink = vf_exp(vf_set(s->max - max));
-    rescale(s->out, shrink, NULL, shrink, head_dim);
+    if (s->max > -INFINITY) rescale(s->out, shrink, NULL, shrink, head_dim);
     s->sum *= vf_lane0(shrink);
     s->max = max;
 }

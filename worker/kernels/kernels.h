@@ -112,7 +112,7 @@ struct attn_product {
 struct attn_state {
     float max;  // of the scaled scores, less up to ATTN_SLACK; -INFINITY before the first
     float sum;  // of exp(score - max)
-    float *out; // [head_dim] sum of exp(score - max) * value
+    float *out; // [head_dim] sum of exp(score - max) * value; unread while max is -INFINITY
 };
 
 struct kernels {

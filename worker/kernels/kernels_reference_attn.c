@@ -32,7 +32,7 @@ static void attn_product_f32(const struct attn_product *p) {
 
 static void raise_max(struct attn_state *s, float max, size_t head_dim) {
     float shrink = expf(s->max - max);
-    for (size_t i = 0; i < head_dim; i++) s->out[i] *= shrink;
+    for (size_t i = 0; i < head_dim && s->max > -INFINITY; i++) s->out[i] *= shrink;
     s->sum *= shrink;
     s->max = max;
 }
