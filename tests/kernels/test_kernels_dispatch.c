@@ -60,8 +60,8 @@ static void test_tables_are_complete(void **state) {
             assert_int_equal(m->matmul_q != NULL, quantized);
             assert_int_equal(m->matmul_f != NULL, !quantized);
         }
-        assert_true(k->quantize_row && k->rms_norm && k->add && k->silu_mul && k->greatest &&
-                    k->sum_exp);
+        assert_true(k->quantize_row && k->quantize_twice && k->rms_norm && k->add && k->silu_mul &&
+                    k->greatest && k->sum_exp);
         assert_true(k->rope_interleaved && k->rope_neox);
         assert_true(k->attn_product_f16 && k->attn_product_f32);
         assert_true(k->attn_softmax && k->attn_merge);

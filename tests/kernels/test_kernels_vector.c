@@ -44,7 +44,7 @@ static void check_quantize_definition(const struct kernels *k, size_t n) {
         support_close(k->isa, "scale", b, (double)block->scale, (double)(greatest / 127), 0);
         for (size_t i = 0; i < 32; i++) {
             float v = 32 * b + i < n ? x[32 * b + i] : 0;
-            int want = greatest > 0 ? (int)rintf(v / block->scale) : 0;
+            int want = greatest > 0 ? (int)rintf(v * (127 / greatest)) : 0;
             assert_int_equal(block->q[i], want);
             sum += want;
             if (i < 16) low += want;
@@ -65,9 +65,9 @@ static void test_quantize_definition(void **state) {
 /* Values that a conversion to integers could choke on, one per block; the same bits everywhere. */
 static void test_quantize_odd_values(void **state) {
     (void)state;
-    static const float odd[] = {NAN,          INFINITY, -INFINITY, FLT_MAX,
-                                FLT_TRUE_MIN, -1e-44f,  1e-43f,    0};
-    enum { BLOCKS = sizeof odd / sizeof odd[0], COLS = 32 * BLOCKS };
+    static const float odd[] = {
+        NAN, INFINITY, -INFINITY, FLT_MAX, 127 * FLT_MIN, -126 * FLT_MIN, FLT_TRUE_MIN, -1e-44f, 0};
+    enum { BLOCKS = sizeof odd / sizeof odd[0], COLS = 32 * BLOCKS, ODD_LEAST = 4 };
     const struct kernels *reference = kernels_by_name("reference");
     for (const struct kernels *const *k = support_tables(); *k; k++) {
         struct act_rows want = support_act_rows(COLS, 1), got = support_act_rows(COLS, 1);
@@ -83,10 +83,55 @@ static void test_quantize_odd_values(void **state) {
             assert_int_equal(g->minus_sum, w->minus_sum);
             assert_int_equal(isfinite(g->scale) != 0, isfinite(odd[b]) != 0);
             if (isfinite(odd[b])) assert_float_equal(g->scale, w->scale, 0);
+            assert_true(b == ODD_LEAST ? g->scale == FLT_MIN && g->q[5] == 127 : true);
+            assert_true(b > ODD_LEAST ? g->scale == 0 && g->q[5] == 0 : true);
         }
         free(want.blocks);
         free(got.blocks);
     }
+}
+
+/* Both rows of quantize_twice: the first is quantize_row's, the second that of the rest. */
+static void check_quantize_twice(const struct kernels *k, size_t n) {
+    float *x = random_floats(n, 5, 62);
+    const size_t cols = (n + 31) / 32 * 32 + 32;
+    float *rest = support_alloc(cols * sizeof *rest);
+    struct act_rows want = support_act_rows(cols, 2), got = support_act_rows(cols, 2);
+    double first = 0, second = 0;
+
+    if (n > 40) x[40] = NAN; // a block of its own
+    k->quantize_row(&want, 0, x, n);
+    for (size_t i = 0; i < cols; i++) {
+        const struct act_block *b = act_rows_block(&want, 0, i / 32);
+        rest[i] = (i < n ? x[i] : 0) - b->scale * (float)b->q[i % 32];
+    }
+    k->quantize_row(&want, 1, rest, cols);
+    k->quantize_twice(&got, 0, 1, x, n);
+    for (size_t t = 0; t < 2; t++)
+        for (size_t b = 0; b < cols / 32; b++) {
+            const struct act_block *g = act_rows_block(&got, t, b);
+            const struct act_block *w = act_rows_block(&want, t, b);
+            if (n > 40 && b == 1)
+                assert_true(isnan(g->scale) && g->q[8] == 0);
+            else
+                assert_memory_equal(g, w, sizeof *g);
+        }
+    for (size_t i = 0; i < 32 && i < n; i++) {
+        const struct act_block *a = act_rows_block(&got, 0, 0), *b = act_rows_block(&got, 1, 0);
+        first = fmax(first, fabs((double)x[i] - (double)a->scale * a->q[i]));
+        second = fmax(second,
+                      fabs((double)x[i] - (double)a->scale * a->q[i] - (double)b->scale * b->q[i]));
+    }
+    assert_true(second <= first / 200 + 5 * 0x1p-24); // half of 1/127 of it, and f32
+    free(x);
+    free(rest);
+    free(want.blocks);
+    free(got.blocks);
+}
+
+static void test_quantize_twice(void **state) {
+    (void)state;
+    for_each_size(check_quantize_twice);
 }
 
 /* ---- elementwise ---------------------------------------------------------------------------- */
@@ -302,6 +347,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quantize_definition),
         cmocka_unit_test(test_quantize_odd_values),
+        cmocka_unit_test(test_quantize_twice),
         cmocka_unit_test(test_rms_norm),
         cmocka_unit_test(test_add),
         cmocka_unit_test(test_silu_mul),

@@ -20,10 +20,11 @@
 #include "common/mem.h"
 #include "worker/weights/shard.h"
 
-#define PAIR_TOKENS ((size_t)32)        // tokens whose two rows are multiplied in one call
-#define PAIR_ROWS   ((size_t)1024)      // rows of such a product at most
-#define PAIR_BYTES  ((size_t)256 << 10) // of its weights: they stay in cache for the second row
-#define PAIR_FLOATS (2 * PAIR_TOKENS * PAIR_ROWS)
+#define QUANTIZE_BLOCKS ((size_t)8)         // of a token in a row: cache lines of the L1 at once
+#define PAIR_TOKENS     ((size_t)32)        // tokens whose two rows are multiplied in one call
+#define PAIR_ROWS       ((size_t)1024)      // rows of such a product at most
+#define PAIR_BYTES      ((size_t)256 << 10) // of its weights: they stay in cache for the second row
+#define PAIR_FLOATS     (2 * PAIR_TOKENS * PAIR_ROWS)
 
 struct linear {
     const struct kernels *kernels;
@@ -36,7 +37,7 @@ struct linear {
     size_t q_begin;    // own column that x[.][0] was placed at
     size_t q_planes;   // rows per token; 0: not made yet
     void *q_memory;
-    float *row;   // [threads, max_cols] a row with zeros before its own columns, or the rest of one
+    float *row;   // [threads, max_cols] a row with zeros before its own columns
     float *pairs; // [threads, PAIR_FLOATS] products of both rows, or of the second ones
 };
 
@@ -109,37 +110,38 @@ static void place_columns(const struct linear *l, float *row, size_t t, size_t b
 /* Blocks [first, last) of token t's rows. */
 static void quantize_blocks(struct linear *l, size_t t, size_t first, size_t last) {
     size_t begin = first * ACT_BLOCK, n = (last - first) * ACT_BLOCK;
+    const float *x = l->x + t * l->n + begin;
     struct act_rows out = l->q;
     out.cols = n;
     out.blocks = act_rows_block(&l->q, 0, first);
-    if (l->q_planes == 1 && l->q_begin == 0 && begin + n <= l->n) {
-        l->kernels->quantize_row(&out, t, l->x + t * l->n + begin, n);
-        return;
+    if (l->q_begin != 0 || begin + n > l->n) {
+        float *row = l->row + (size_t)omp_get_thread_num() * l->max_cols;
+        place_columns(l, row, t, begin, begin + n);
+        x = row;
     }
-    float *row = l->row + (size_t)omp_get_thread_num() * l->max_cols;
-    place_columns(l, row, t, begin, begin + n);
-    l->kernels->quantize_row(&out, t, row, n);
-    if (l->q_planes == 1) return;
-    for (size_t i = 0; i < n; i++) {
-        const struct act_block *b = act_rows_block(&out, t, i / ACT_BLOCK);
-        row[i] -= b->scale * b->q[i % ACT_BLOCK];
-    }
-    l->kernels->quantize_row(&out, l->tokens + t, row, n);
+    if (l->q_planes == 1)
+        l->kernels->quantize_row(&out, t, x, n);
+    else
+        l->kernels->quantize_twice(&out, t, l->tokens + t, x, n);
 }
 
 /* This thread's part of the rows: whole tokens, or a range of blocks where there are fewer tokens
- * than threads. */
+ * than threads.  A few blocks of all its tokens at a time: the blocks of one token lie far apart,
+ * often by a power of two, and those of the next token in the same cache lines. */
 static void quantize_share(struct linear *l) {
     size_t threads = (size_t)omp_get_num_threads(), thread = (size_t)omp_get_thread_num();
-    size_t blocks = l->q.cols / ACT_BLOCK;
+    size_t blocks = l->q.cols / ACT_BLOCK, begin = 0, end = l->tokens, first = 0, last = blocks;
     if (l->tokens >= threads) {
-        size_t end = l->tokens * (thread + 1) / threads;
-        for (size_t t = l->tokens * thread / threads; t < end; t++)
-            quantize_blocks(l, t, 0, blocks);
-        return;
+        begin = l->tokens * thread / threads;
+        end = l->tokens * (thread + 1) / threads;
+    } else {
+        first = blocks * thread / threads;
+        last = blocks * (thread + 1) / threads;
     }
-    size_t first = blocks * thread / threads, last = blocks * (thread + 1) / threads;
-    for (size_t t = 0; t < l->tokens && first < last; t++) quantize_blocks(l, t, first, last);
+    for (size_t some; first < last; first += some) {
+        some = last - first < QUANTIZE_BLOCKS ? last - first : QUANTIZE_BLOCKS;
+        for (size_t t = begin; t < end; t++) quantize_blocks(l, t, first, first + some);
+    }
 }
 
 /* Whether the team must make 8-bit rows before it multiplies; if so, where they go. */

@@ -21,7 +21,8 @@
 #include "common/error.h"
 
 /* Activations for quantised weights: every row is cut into blocks of 32, each 8-bit with its own
- * f32 scale (round to nearest even of x/scale, scale = max|x| / 127) and the sum of its integers.
+ * f32 scale (scale = max|x| / 127, q = x * (127 / max|x|) rounded to nearest even) and the sum of
+ * its integers.
  * Offline formula: x[i] ~ scale * q[i].  The sums are kept negated, as they are used: weights
  * stored as u - offset begin at -offset * sum. */
 #define ACT_BLOCK 32
@@ -121,8 +122,13 @@ struct kernels {
 
     /* One row of activations into row `token` of `out`: x[n] with n <= cols, the rest zero.
      * A block that holds a NaN or an infinity gets a scale that is not finite and q = 0, so what it
-     * touches becomes NaN and not a plausible number.  The same bits from every table. */
+     * touches becomes NaN and not a plausible number; one whose scale would be below FLT_MIN
+     * becomes zero.  The same bits from every table. */
     void (*quantize_row)(struct act_rows *out, size_t token, const float *x, size_t n);
+    /* The same, and then row `rest` of `out` in the same way from what the rounding left,
+     * x - scale * q: together 15 bits. */
+    void (*quantize_twice)(struct act_rows *out, size_t token, size_t rest, const float *x,
+                           size_t n);
     /* y = x / rms(x) * weight, rms over n in f32 with a fixed order of addition. */
     void (*rms_norm)(float *y, const float *x, const float *weight, size_t n, float eps);
     /* y[i] += x[i] */

@@ -42,25 +42,45 @@ static int round_even(float v) {
     return (int)(v + shift - shift);
 }
 
-static void quantize_block(struct act_block *out, const float *x) {
-    const float scale = greatest_magnitude(x) / 127.0f;
+/* x becomes the rest, x - scale q. */
+static void quantize_block(struct act_block *out, float *x) {
+    const float magnitude = greatest_magnitude(x), scale = magnitude / 127.0f;
 
     *out = (struct act_block){.scale = scale};
-    if (!(scale > 0 && scale <= FLT_MAX)) return; // all zero, or not finite: see kernels.h
+    if (scale < FLT_MIN) {
+        out->scale = 0;
+        return;
+    }
     for (int i = 0; i < ACT_BLOCK; i++) {
-        float v = x[i] / scale; // beyond 127 where scale is subnormal and so not exact
-        v = v > 127.0f ? 127.0f : v < -127.0f ? -127.0f : v;
-        out->q[i] = (int8_t)round_even(v);
+        if (scale <= FLT_MAX) out->q[i] = (int8_t)round_even(x[i] * (127.0f / magnitude));
+        x[i] = scale <= FLT_MAX ? x[i] - scale * (float)out->q[i] : NAN;
         out->minus_halves[i / (ACT_BLOCK / 2)] -= out->q[i];
     }
     out->minus_sum = out->minus_halves[0] + out->minus_halves[1];
 }
 
+/* The first block of the n - k floats from x + k on, with zeros behind n. */
+static void load_block(float *block, const float *x, size_t k, size_t n) {
+    size_t some = k >= n ? 0 : n - k < ACT_BLOCK ? n - k : ACT_BLOCK;
+    memset(block, 0, ACT_BLOCK * sizeof *block);
+    if (some > 0) memcpy(block, x + k, some * sizeof *block);
+}
+
 static void quantize_row(struct act_rows *out, size_t token, const float *x, size_t n) {
     for (size_t k = 0; k < out->cols; k += ACT_BLOCK) {
-        float padded[ACT_BLOCK] = {0};
-        if (k < n) memcpy(padded, x + k, (n - k < ACT_BLOCK ? n - k : ACT_BLOCK) * sizeof *x);
-        quantize_block(act_rows_block(out, token, k / ACT_BLOCK), padded);
+        float block[ACT_BLOCK];
+        load_block(block, x, k, n);
+        quantize_block(act_rows_block(out, token, k / ACT_BLOCK), block);
+    }
+}
+
+static void quantize_twice(struct act_rows *out, size_t token, size_t rest, const float *x,
+                           size_t n) {
+    for (size_t k = 0; k < out->cols; k += ACT_BLOCK) {
+        float block[ACT_BLOCK];
+        load_block(block, x, k, n);
+        quantize_block(act_rows_block(out, token, k / ACT_BLOCK), block);
+        quantize_block(act_rows_block(out, rest, k / ACT_BLOCK), block);
     }
 }
 
@@ -121,6 +141,7 @@ static void rope_neox(float *head, const float *cos, const float *sin, size_t ro
 
 void kernels_reference_fill_vec(struct kernels *k) {
     k->quantize_row = quantize_row;
+    k->quantize_twice = quantize_twice;
     k->rms_norm = rms_norm;
     k->add = add;
     k->silu_mul = silu_mul;

@@ -204,10 +204,19 @@ static ALWAYS_INLINE vi vi_load_i8(const void *p) {
     return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p));
 }
 
-/* The low byte of every lane, which holds a number in [-128, 127] */
-static ALWAYS_INLINE void vi_store_i8(int8_t *p, vi v) {
-    __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
-    _mm_storel_epi64((__m128i *)p, _mm_packs_epi16(words, words));
+/* Stores 32 whole numbers in [-127, 127] as bytes, and the sum of each half of 16, negated: of
+ * unsigned bytes one instruction adds eight. */
+static ALWAYS_INLINE void vi_store_block(int8_t *q, int32_t *minus_halves, const vi *whole) {
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7); // packs keeps to halves
+    __m256i first = _mm256_packs_epi32(whole[0], whole[1]);
+    __m256i second = _mm256_packs_epi32(whole[2], whole[3]);
+    __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(first, second), order);
+    __m256i above = _mm256_xor_si256(bytes, _mm256_set1_epi8(-128)); // each plus 128
+    __m256i eights = _mm256_sad_epu8(above, _mm256_setzero_si256());
+    __m256i halves = _mm256_add_epi64(eights, _mm256_bsrli_epi128(eights, 8));
+    _mm256_storeu_si256((__m256i *)q, bytes);
+    minus_halves[0] = 16 * 128 - _mm_cvtsi128_si32(_mm256_castsi256_si128(halves));
+    minus_halves[1] = 16 * 128 - _mm_cvtsi128_si32(_mm256_extracti128_si256(halves, 1));
 }
 
 static ALWAYS_INLINE vi vi_and(vi a, vi b) {
@@ -246,12 +255,6 @@ static ALWAYS_INLINE vi vi_of_vf(vf a) {
 
 static ALWAYS_INLINE vi vi_bits(vf a) {
     return _mm256_castps_si256(a);
-}
-
-static ALWAYS_INLINE int32_t vi_sum(vi a) {
-    __m128i s4 = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
-    __m128i s2 = _mm_add_epi32(s4, _mm_shuffle_epi32(s4, 0x4E));
-    return _mm_cvtsi128_si32(_mm_add_epi32(s2, _mm_shuffle_epi32(s2, 0xB1)));
 }
 
 static ALWAYS_INLINE int32_t vi_greatest(vi a) {

@@ -186,9 +186,17 @@ static ALWAYS_INLINE vi vi_load_i8(const void *p) {
     return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p));
 }
 
-/* The low byte of every lane */
-static ALWAYS_INLINE void vi_store_i8(int8_t *p, vi v) {
-    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(v));
+/* Stores 32 whole numbers in [-127, 127] as bytes, and the sum of each half of 16, negated: of
+ * unsigned bytes one instruction adds eight. */
+static ALWAYS_INLINE void vi_store_block(int8_t *q, int32_t *minus_halves, const vi *whole) {
+    __m256i bytes = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm512_cvtepi32_epi8(whole[0])),
+                                            _mm512_cvtepi32_epi8(whole[1]), 1);
+    __m256i above = _mm256_xor_si256(bytes, _mm256_set1_epi8(-128)); // each plus 128
+    __m256i eights = _mm256_sad_epu8(above, _mm256_setzero_si256());
+    __m256i halves = _mm256_add_epi64(eights, _mm256_bsrli_epi128(eights, 8));
+    _mm256_storeu_si256((__m256i *)q, bytes);
+    minus_halves[0] = 16 * 128 - _mm_cvtsi128_si32(_mm256_castsi256_si128(halves));
+    minus_halves[1] = 16 * 128 - _mm_cvtsi128_si32(_mm256_extracti128_si256(halves, 1));
 }
 
 static ALWAYS_INLINE vi vi_and(vi a, vi b) {
@@ -227,10 +235,6 @@ static ALWAYS_INLINE vi vi_of_vf(vf a) {
 
 static ALWAYS_INLINE vi vi_bits(vf a) {
     return _mm512_castps_si512(a);
-}
-
-static ALWAYS_INLINE int32_t vi_sum(vi a) {
-    return _mm512_reduce_add_epi32(a);
 }
 
 static ALWAYS_INLINE int32_t vi_greatest(vi a) {

@@ -220,12 +220,20 @@ static ALWAYS_INLINE vi vi_load_i8(const void *p) {
     return vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u8(load_bytes(p)))));
 }
 
-/* The low byte of every lane, which holds a number in [-128, 127] */
-static ALWAYS_INLINE void vi_store_i8(int8_t *p, vi v) {
-    int16x4_t shorts = vmovn_s32(v);
-    int32x2_t bytes = vreinterpret_s32_s8(vmovn_s16(vcombine_s16(shorts, shorts)));
-    int32_t four = vget_lane_s32(bytes, 0);
-    memcpy(p, &four, sizeof four);
+/* Sixteen whole numbers in [-128, 127] as bytes */
+static ALWAYS_INLINE int8x16_t narrow(const vi *whole) {
+    int16x8_t first = vcombine_s16(vmovn_s32(whole[0]), vmovn_s32(whole[1]));
+    int16x8_t second = vcombine_s16(vmovn_s32(whole[2]), vmovn_s32(whole[3]));
+    return vcombine_s8(vmovn_s16(first), vmovn_s16(second));
+}
+
+/* Stores 32 whole numbers in [-127, 127] as bytes, and the sum of each half of 16, negated. */
+static ALWAYS_INLINE void vi_store_block(int8_t *q, int32_t *minus_halves, const vi *whole) {
+    for (int half = 0; half < 2; half++) {
+        int8x16_t bytes = narrow(whole + 4 * half);
+        vst1q_s8(q + 16 * half, bytes);
+        minus_halves[half] = -vaddlvq_s8(bytes);
+    }
 }
 
 static ALWAYS_INLINE vi vi_and(vi a, vi b) {
@@ -264,10 +272,6 @@ static ALWAYS_INLINE vi vi_of_vf(vf a) {
 
 static ALWAYS_INLINE vi vi_bits(vf a) {
     return vreinterpretq_s32_f32(a);
-}
-
-static ALWAYS_INLINE int32_t vi_sum(vi a) {
-    return vaddvq_s32(a);
 }
 
 static ALWAYS_INLINE int32_t vi_greatest(vi a) {

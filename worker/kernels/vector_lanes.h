@@ -16,44 +16,65 @@
 
 /* ---- quantisation of activations ----------------------------------------------------------- */
 
-/* Hot: every input of a quantised matrix comes through here. */
-static ALWAYS_INLINE void quantize_block(struct act_block *out, const float *x) {
-    const vi magnitude = vi_set(INT32_MAX);
-    vi greatest = vi_set(0), sum[2] = {vi_set(0), vi_set(0)};
+#define BLOCK_VECTORS (ACT_BLOCK / LANES)
+
+/* Hot: every input of a quantised matrix comes through here.  x becomes the rest, x - scale q. */
+static ALWAYS_INLINE void quantize_block(struct act_block *out, vf *x) {
+    vi greatest = vi_set(0), whole[BLOCK_VECTORS];
 
     /* Bit patterns of magnitudes are ordered as integers: finite < infinity < NaN. */
-    for (int i = 0; i < ACT_BLOCK; i += LANES)
-        greatest = vi_max(greatest, vi_and(vi_bits(vf_load(x + i)), magnitude));
-    int32_t bits = vi_greatest(greatest);
-    float scale;
-    memcpy(&scale, &bits, sizeof scale);
-    scale /= 127.0f;
-    if (!(scale > 0 && scale <= FLT_MAX)) { // all zero, or not finite: see kernels.h
-        *out = (struct act_block){.scale = scale};
+    for (int i = 0; i < BLOCK_VECTORS; i++)
+        greatest = vi_max(greatest, vi_and(vi_bits(x[i]), vi_set(INT32_MAX)));
+    const int32_t bits = vi_greatest(greatest);
+    float magnitude;
+    memcpy(&magnitude, &bits, sizeof magnitude);
+    const float scale = magnitude / 127.0f;
+    if (!(scale >= FLT_MIN && scale <= FLT_MAX)) { // too small, or not finite: see kernels.h
+        *out = (struct act_block){.scale = scale < FLT_MIN ? 0 : scale};
+        for (int i = 0; i < BLOCK_VECTORS && !(scale < FLT_MIN); i++) x[i] = vf_set(NAN);
         return;
     }
-    for (int i = 0; i < ACT_BLOCK; i += LANES) {
-        vf v = vf_div(vf_load(x + i), vf_set(scale));
-        vi whole = vi_of_vf(vf_min(vf_max(v, vf_set(-127.0f)), vf_set(127.0f)));
-        vi_store_i8(out->q + i, whole);
-        const int half = i / (ACT_BLOCK / 2);
-        sum[half] = vi_add(sum[half], whole);
+    const vf inverse = vf_set(127.0f / magnitude);
+    for (int i = 0; i < BLOCK_VECTORS; i++) {
+        whole[i] = vi_of_vf(vf_mul(x[i], inverse));
+        x[i] = vf_sub(x[i], vf_mul(vf_set(scale), vf_of_vi(whole[i])));
     }
+    vi_store_block(out->q, out->minus_halves, whole);
     out->scale = scale;
-    out->minus_halves[0] = -vi_sum(sum[0]);
-    out->minus_halves[1] = -vi_sum(sum[1]);
     out->minus_sum = out->minus_halves[0] + out->minus_halves[1];
+}
+
+/* n - k floats from x + k on, the first block of them; zeros behind n. */
+static ALWAYS_INLINE void load_block(vf *v, const float *x, size_t k, size_t n) {
+    for (int i = 0; i < BLOCK_VECTORS; i++, k += LANES) {
+        if (k + LANES <= n)
+            v[i] = vf_load(x + k);
+        else
+            v[i] = k < n ? vf_load_n(x + k, n - k) : vf_zero();
+    }
 }
 
 static void quantize_row(struct act_rows *out, size_t token, const float *x, size_t n) {
     struct act_block *block = act_rows_block(out, token, 0);
-    size_t k = 0;
+    vf v[BLOCK_VECTORS];
 
-    for (; k + ACT_BLOCK <= n; k += ACT_BLOCK, block += out->stride) quantize_block(block, x + k);
-    for (; k < out->cols; k += ACT_BLOCK, block += out->stride) {
-        float padded[ACT_BLOCK] = {0};
-        if (k < n) memcpy(padded, x + k, (n - k) * sizeof *x);
-        quantize_block(block, padded);
+    for (size_t k = 0; k < out->cols; k += ACT_BLOCK, block += out->stride) {
+        load_block(v, x, k, n);
+        quantize_block(block, v);
+    }
+}
+
+static void quantize_twice(struct act_rows *out, size_t token, size_t rest, const float *x,
+                           size_t n) {
+    struct act_block *block = act_rows_block(out, token, 0);
+    struct act_block *second = act_rows_block(out, rest, 0);
+    vf v[BLOCK_VECTORS];
+
+    for (size_t k = 0; k < out->cols; k += ACT_BLOCK, block += out->stride) {
+        load_block(v, x, k, n);
+        quantize_block(block, v);
+        quantize_block(second, v);
+        second += out->stride;
     }
 }
 
@@ -185,6 +206,7 @@ static void rope_neox(float *head, const float *cos, const float *sin, size_t ro
 /* Puts the vector functions of this instruction set into a table. */
 static void vector_fill(struct kernels *k) {
     k->quantize_row = quantize_row;
+    k->quantize_twice = quantize_twice;
     k->rms_norm = rms_norm;
     k->add = add;
     k->silu_mul = silu_mul;
