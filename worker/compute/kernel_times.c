@@ -364,7 +364,7 @@ static void vectors_place(struct vectors *v, const struct bench_memory *b, uint8
                           .rope_dim = b->s->shape->rope_dim,
                           .group = group_of(b->s)};
     memory += thread * vectors_bytes(most);
-    act_rows_place(&v->q, memory, most, 1);
+    act_rows_place(&v->q, memory, n, 1);
     v->a = (float *)(void *)(memory + act_rows_bytes(most, 1));
     v->b = v->a + most;
     v->c = v->b + most;

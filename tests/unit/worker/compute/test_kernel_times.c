@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* test_kernel_times.c: that the vector slots are timed on what they are said to be timed on: a
- * past that is not in a cache.  The slots are those of the reference,
+/* test_kernel_times.c: that the vector slots are timed on what they are said to be timed on: whole
+ * vectors and no more, and a past that is not in a cache.  The slots are those of the reference,
  * but for some that write down what they are asked for. */
 
 #include <setjmp.h>
@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include <omp.h>
+#include <string.h>
 
 #include "common/batch.h"
 #include "worker/compute/kernel_times.h"
@@ -32,6 +33,7 @@ struct walk {
 };
 
 static struct walk scores_f16, values_f16, scores_f32, values_f32;
+static size_t rows_quantized, rows_too_wide;
 
 static void take_step(struct walk *w, const struct attn_product *p, size_t element_bytes) {
     const uint8_t *block = p->b, *next = p->next;
@@ -47,6 +49,12 @@ static void product_f16(const struct attn_product *p) {
 
 static void product_f32(const struct attn_product *p) {
     take_step(p->add ? &values_f32 : &scores_f32, p, 4);
+}
+
+static void quantize_row(struct act_rows *out, size_t token, const float *x, size_t n) {
+    (void)token, (void)x;
+    rows_quantized++;
+    rows_too_wide += out->cols != n;
 }
 
 /* ---- the tests ------------------------------------------------------------------------------ */
@@ -70,15 +78,23 @@ static void test_vectors(void **state) {
         .kernels = &kernels, .weights = &weights, .shape = &shape, .host_ranks = 1};
     uint32_t n = 0;
 
+    kernels.quantize_row = quantize_row;
     kernels.attn_product_f16 = product_f16;
     kernels.attn_product_f32 = product_f32;
     omp_set_num_threads(1);
     assert_int_equal(kernel_times_run(&subject, kernel_times_count(&subject) - 1, REPS, times, &n),
                      ERR_OK);
+    assert_int_equal(rows_quantized, 2 * (REPS + 1) * CALLS);
+    assert_int_equal(rows_too_wide, 0);
     expect_walk(&scores_f16, 2);
     expect_walk(&values_f16, 2);
     expect_walk(&scores_f32, 4);
     expect_walk(&values_f32, 4);
+    uint32_t quantized = 0;
+    for (uint32_t i = 0; i < n; i++)
+        if (strcmp(times[i].name, "quantize_row") == 0)
+            assert_int_equal(times[i].cols, quantized++ == 0 ? DIM : FF);
+    assert_int_equal(quantized, 2);
 }
 
 int main(void) {
