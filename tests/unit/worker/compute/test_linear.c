@@ -19,7 +19,8 @@
 #include "tests/fixtures/fixture_quant.h"
 #include "worker/compute/linear.h"
 
-#define MAX_ROWS   37
+#define ROWS       37
+#define MAX_ROWS   2100
 #define MAX_COLS   768
 #define MAX_TOKENS 70
 
@@ -118,7 +119,7 @@ static void for_each_type(void (*check)(const struct kernels *k, enum dtype type
 
 static void check_plain(const struct kernels *k, enum dtype type) {
     static const size_t tokens[] = {1, 3, 15, 32, 33, 70};
-    struct matrix m = make_matrix(k, type, MAX_ROWS, 256);
+    struct matrix m = make_matrix(k, type, ROWS, 256);
     for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) check_matrix(k, &m, tokens[i]);
     mem_unmap(m.packed, m.packed_bytes);
 }
@@ -126,6 +127,21 @@ static void check_plain(const struct kernels *k, enum dtype type) {
 static void test_plain(void **unused) {
     (void)unused;
     for_each_type(check_plain);
+}
+
+/* So many rows that a fine product takes those of a thread in several steps, which the bytes of the
+ * weights decide (Q6_K) or their number. */
+static void check_tall(const struct kernels *k, enum dtype type) {
+    if (type != DTYPE_Q8_0 && type != DTYPE_Q6_K) return;
+    struct matrix m = make_matrix(k, type, MAX_ROWS, 2 * dtype_info(type)->block_elems);
+    check_product(k, &m, 1, true);
+    check_product(k, &m, 33, true);
+    mem_unmap(m.packed, m.packed_bytes);
+}
+
+static void test_tall(void **unused) {
+    (void)unused;
+    for_each_type(check_tall);
 }
 
 /* The rank's columns begin and end inside blocks. */
@@ -213,6 +229,7 @@ static void test_together(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_tall),
         cmocka_unit_test(test_masked_columns),
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_together),
