@@ -144,14 +144,18 @@ static void test_tall(void **unused) {
     for_each_type(check_tall);
 }
 
-/* The rank's columns begin and end inside blocks. */
+/* The rank's columns begin or end inside blocks: those of the first rank, of one in the middle and
+ * of the last. */
 static void check_masked(const struct kernels *k, enum dtype type) {
+    static const size_t own[][2] = {{0, 701}, {13, 701}, {13, MAX_COLS}};
     if (!dtype_info(type)->quantized) return; // a block of one element is never shared
     struct matrix m = make_matrix(k, type, 5, MAX_COLS);
-    m.own_begin = 13;
-    m.own_end = 701;
-    check_matrix(k, &m, 1);
-    check_matrix(k, &m, 20);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        m.own_begin = own[i][0];
+        m.own_end = own[i][1];
+        check_matrix(k, &m, 1);
+        check_matrix(k, &m, 20);
+    }
     mem_unmap(m.packed, m.packed_bytes);
 }
 
@@ -201,6 +205,36 @@ static void test_input_is_shared_only_where_it_fits(void **unused) {
     mem_unmap(m.packed, m.packed_bytes);
 }
 
+/* Nor do they serve a wider matrix, or a fine product when one row was enough before. */
+static void test_input_is_made_anew(void **unused) {
+    (void)unused;
+    const struct kernels *k = kernels_by_name("reference");
+    static float coarse[2 * 3], fine[2 * 3], got[2 * 3];
+    struct linear *l;
+    struct matrix narrow = make_matrix(k, DTYPE_Q8_0, 3, 32);
+    struct matrix wide = make_matrix(k, DTYPE_Q8_0, 3, 96), whole = wide;
+    wide.own_end = 32;
+    assert_int_equal(linear_create(&l, k, MAX_COLS, MAX_TOKENS), ERR_OK);
+    linear_set_input(l, x, 32, 2);
+    apply(l, coarse, &wide, NULL, false);
+    linear_set_input(l, x, 32, 2);
+    apply(l, fine, &wide, NULL, true);
+    assert_memory_not_equal(coarse, fine, sizeof fine);
+    linear_set_input(l, x, 96, 2);
+    apply(l, got, &whole, NULL, true); // other numbers in the blocks that are masked
+    linear_set_input(l, x, 32, 2);
+    apply(l, got, &narrow, NULL, false);
+    apply(l, got, &wide, NULL, false);
+    assert_memory_equal(got, coarse, sizeof got);
+    apply(l, got, &wide, NULL, true);
+    assert_memory_equal(got, fine, sizeof got);
+    apply(l, got, &wide, NULL, false);
+    assert_memory_equal(got, coarse, sizeof got);
+    linear_free(l);
+    mem_unmap(narrow.packed, narrow.packed_bytes);
+    mem_unmap(wide.packed, wide.packed_bytes);
+}
+
 /* Q, K and V of one input in one call: as each by itself, fine and coarse side by side. */
 static void test_together(void **unused) {
     (void)unused;
@@ -234,6 +268,7 @@ int main(void) {
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_together),
         cmocka_unit_test(test_input_is_shared_only_where_it_fits),
+        cmocka_unit_test(test_input_is_made_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
