@@ -3,7 +3,8 @@
  *
  * Matrices of equal shape and type take turns, and before each timed product the team reads memory
  * that is larger than the caches.  The vector slots work on a few KiB per thread, as in a step;
- * those of attention walk through memory like a long context. */
+ * those of attention walk through memory like a long context, each repetition on from where the one
+ * before it ended. */
 
 #include "worker/compute/kernel_times.h"
 
@@ -19,8 +20,9 @@
 
 #define FLUSH_MIN_BYTES ((size_t)64 << 20)
 #define FLUSH_MAX_BYTES ((size_t)1 << 30)
-#define FLUSH_ALIGN     ((size_t)1024) // of a thread's part
-#define CALLS           1024           // of a vector slot in one repetition
+#define FLUSH_ALIGN     ((size_t)1 << 20) // of a thread's part: more than any block of a cache
+#define CALLS           1024              // of a vector slot in one repetition
+#define BLOCKS_AHEAD    2 // from a block in use to the one that is fetched (attend.c)
 
 static const uint32_t token_counts[] = {1, 8, 32, 128, 512};
 #define N_TOKEN_COUNTS (sizeof token_counts / sizeof *token_counts)
@@ -80,7 +82,7 @@ static err memory_init(struct bench_memory *b, const struct kernel_times_subject
     if (bytes < FLUSH_MIN_BYTES) bytes = FLUSH_MIN_BYTES;
     if (bytes > FLUSH_MAX_BYTES) bytes = FLUSH_MAX_BYTES;
     *b = (struct bench_memory){.s = s, .threads = (size_t)omp_get_max_threads()};
-    b->part_bytes = bytes / b->threads / FLUSH_ALIGN * FLUSH_ALIGN;
+    b->part_bytes = (bytes / b->threads + FLUSH_ALIGN - 1) / FLUSH_ALIGN * FLUSH_ALIGN;
     b->flush_bytes = b->part_bytes * b->threads;
     TRY(mem_map(&p, b->flush_bytes));
     b->flush = p;
@@ -206,15 +208,14 @@ struct vectors {
     float *a, *b, *c; // [n]
     struct act_rows q;
     const uint8_t *past; // [past_bytes] of a long context
-    size_t past_bytes, at;
+    size_t past_bytes;
+    size_t block; // of the past: how many came before, in all repetitions
     size_t n, head_dim, rope_dim, group;
 };
 
-/* The next block of the past. */
-static const void *next_block(struct vectors *v, size_t bytes) {
-    if (v->at + bytes > v->past_bytes) v->at = 0;
-    v->at += bytes;
-    return v->past + v->at - bytes;
+/* Block i of the past, around its end. */
+static const void *past_block(const struct vectors *v, size_t i, size_t bytes) {
+    return v->past + i % (v->past_bytes / bytes) * bytes;
 }
 
 static void run_rms_norm(struct vectors *v) {
@@ -244,13 +245,13 @@ static void run_rope_neox(struct vectors *v) {
 /* The scores of a block: the queries of a KV head's group against 32 positions. */
 static void run_scores(struct vectors *v, size_t element_bytes,
                        void (*product)(const struct attn_product *)) {
-    const void *block = next_block(v, KV_BLOCK_TOKENS * v->head_dim * element_bytes);
+    const size_t bytes = KV_BLOCK_TOKENS * v->head_dim * element_bytes, block = v->block++;
     product(&(struct attn_product){.c = v->c,
                                    .ldc = KV_BLOCK_TOKENS,
                                    .a = v->b,
                                    .lda = v->head_dim,
-                                   .b = block,
-                                   .next = block,
+                                   .b = past_block(v, block, bytes),
+                                   .next = past_block(v, block + BLOCKS_AHEAD, bytes),
                                    .rows = v->group,
                                    .depth = v->head_dim,
                                    .cols = KV_BLOCK_TOKENS});
@@ -259,13 +260,13 @@ static void run_scores(struct vectors *v, size_t element_bytes,
 /* The values of a block, weighted by the group's scores. */
 static void run_values(struct vectors *v, size_t element_bytes,
                        void (*product)(const struct attn_product *)) {
-    const void *block = next_block(v, KV_BLOCK_TOKENS * v->head_dim * element_bytes);
+    const size_t bytes = KV_BLOCK_TOKENS * v->head_dim * element_bytes, block = v->block++;
     product(&(struct attn_product){.c = v->c,
                                    .ldc = v->head_dim,
                                    .a = v->b,
                                    .lda = KV_BLOCK_TOKENS,
-                                   .b = block,
-                                   .next = block,
+                                   .b = past_block(v, block, bytes),
+                                   .next = past_block(v, block + BLOCKS_AHEAD, bytes),
                                    .rows = v->group,
                                    .depth = KV_BLOCK_TOKENS,
                                    .cols = v->head_dim,
@@ -352,17 +353,18 @@ static size_t vectors_bytes(size_t n) {
 }
 
 static void vectors_place(struct vectors *v, const struct bench_memory *b, uint8_t *memory,
-                          size_t most, size_t n) {
+                          size_t most, size_t n, size_t calls_before) {
     size_t thread = (size_t)omp_get_thread_num();
     *v = (struct vectors){.k = b->s->kernels,
                           .past = b->flush + thread * b->part_bytes,
                           .past_bytes = b->part_bytes,
+                          .block = calls_before,
                           .n = n,
                           .head_dim = b->s->shape->head_dim,
                           .rope_dim = b->s->shape->rope_dim,
                           .group = group_of(b->s)};
     memory += thread * vectors_bytes(most);
-    act_rows_place(&v->q, memory, most, 1);
+    act_rows_place(&v->q, memory, n, 1);
     v->a = (float *)(void *)(memory + act_rows_bytes(most, 1));
     v->b = v->a + most;
     v->c = v->b + most;
@@ -376,7 +378,7 @@ static void time_vectors(struct bench_memory *b, const struct vector_slot *slot,
 #pragma omp parallel
         {
             struct vectors v;
-            vectors_place(&v, b, memory, most, n);
+            vectors_place(&v, b, memory, most, n, (size_t)i * CALLS);
             for (size_t call = 0; call < CALLS; call++) slot->run(&v);
         }
         if (i > 0) b->ns[i - 1] = (double)(clock_ns() - begin_ns) / CALLS;

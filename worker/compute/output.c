@@ -5,11 +5,12 @@
  * and no more, however many log-probabilities a prompt wants.  What a tile costs between ranks:
  *
  *     all ranks: a record per row ──comm_gatherv──► rank 0 merges
- *     all ranks: ◄──── a bit per row: not decided ──── rank 0     only if a row of the tile could
- * be all ranks: logits of such a row ──gatherv──► rank 0 samples from the whole row
+ *     all ranks: ◄──── a bit per row: not decided ──── rank 0
+ *     all ranks: logits of such a row ──comm_gatherv──► rank 0 samples from the whole row
  *
- * Whether the second and third happen follows from the batch and from what rank 0 sends, so all
- * ranks agree.  A record's length follows from its request alone. */
+ * The second happens only if a row of the tile could be left undecided.  Whether it and the third
+ * happen follows from the batch and from what rank 0 sends, so all ranks agree.  A record's length
+ * follows from its request alone. */
 
 #include "worker/compute/output.h"
 

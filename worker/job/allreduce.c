@@ -5,11 +5,12 @@
  * happens inside a host, the choice of the way and the account of time; allreduce_net.c has what
  * happens between hosts.
  *
- *      one host       every rank's vector lies in the window ── meet ── everybody adds all of it,
- * or its own part and, after meeting again, takes the other parts many hosts     vectors lie in the
- * windows ── meet ── rank i of a host adds the pieces of slice i of many ranks  as far as the tree
- * allows and exchanges them with rank i of the other hosts; the sum of slice i replaces the slice
- * ── meet ── everybody takes all slices
+ *      one host     every rank's vector lies in the window ── meet ── everybody adds all of it, or
+ *                   its own part and, after meeting again, takes the other parts
+ *      many hosts   vectors lie in the windows ── meet ── rank i of a host adds the pieces of slice
+ *                   i of as many ranks as the tree allows and exchanges them with rank i of the
+ *                   other hosts; the sum of slice i replaces the slice ── meet ── everybody takes
+ *                   all slices
  *
  * Time: a rank's wait is from its arrival to that of the last rank of its host, by the times they
  * leave in the window; the rest of the call is moving and adding.  Hosts have no common clock, so

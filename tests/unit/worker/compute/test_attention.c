@@ -293,11 +293,47 @@ static void test_causal(void **unused) {
     }
 }
 
+/* A sequence that ends where another one goes on, next to each other in a step: tokens at
+ * neighbouring positions, but with pasts of their own. */
+static void check_neighbours(struct rig *r) {
+    size_t width = (size_t)r->n_heads * r->dim;
+    uint32_t other[] = {0, 2, 4};
+    struct kv_row rows[20];
+    float *out = random_floats(20 * width, 0, 8), *alone = random_floats(width, 0, 9);
+    for (uint32_t p = 0; p < r->positions;
+         p++) { // the other one's past is this one's, turned round
+        const struct kv_row row = {.position = p, .blocks = other};
+        for (uint32_t h = 0; h < r->n_kv_heads; h++) {
+            size_t at = ((size_t)h * r->positions + r->positions - 1 - p) * r->dim;
+            kv_store(r->kv, r->kernels, LAYER, h, &row, r->keys + at, r->values + at);
+        }
+    }
+    for (uint32_t i = 0; i < 20; i++)
+        rows[i] = (struct kv_row){.position = 50 + i, .blocks = i < 9 ? r->blocks : other};
+    for (int threads = 1; threads < 4; threads++) {
+        attend(r, threads, out, r->q + 50 * width, rows, 20);
+        assert_memory_equal(out, r->all + 50 * width, 9 * width * sizeof *out);
+        for (uint32_t i = 9; i < 20; i++) {
+            attend(r, 1, alone, r->q + (50 + i) * width, &rows[i], 1);
+            assert_memory_equal(out + i * width, alone, width * sizeof *out);
+        }
+        assert_memory_not_equal(alone, r->all + 69 * width, width * sizeof *out);
+    }
+    free(out);
+    free(alone);
+}
+
+static void test_neighbours_of_two_sequences(void **unused) {
+    (void)unused;
+    struct rig r = {.n_heads = 4, .group = 2, .n_kv_heads = 2, .dim = 32, .positions = 90};
+    for_each_table(&r, check_neighbours);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shapes), cmocka_unit_test(test_groups),
         cmocka_unit_test(test_parts),  cmocka_unit_test(test_longer_parts),
-        cmocka_unit_test(test_causal),
+        cmocka_unit_test(test_causal), cmocka_unit_test(test_neighbours_of_two_sequences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

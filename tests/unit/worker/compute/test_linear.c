@@ -19,7 +19,8 @@
 #include "tests/fixtures/fixture_quant.h"
 #include "worker/compute/linear.h"
 
-#define MAX_ROWS   37
+#define ROWS       37
+#define MAX_ROWS   2100
 #define MAX_COLS   768
 #define MAX_TOKENS 70
 
@@ -118,7 +119,7 @@ static void for_each_type(void (*check)(const struct kernels *k, enum dtype type
 
 static void check_plain(const struct kernels *k, enum dtype type) {
     static const size_t tokens[] = {1, 3, 15, 32, 33, 70};
-    struct matrix m = make_matrix(k, type, MAX_ROWS, 256);
+    struct matrix m = make_matrix(k, type, ROWS, 256);
     for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++) check_matrix(k, &m, tokens[i]);
     mem_unmap(m.packed, m.packed_bytes);
 }
@@ -128,14 +129,33 @@ static void test_plain(void **unused) {
     for_each_type(check_plain);
 }
 
-/* The rank's columns begin and end inside blocks. */
+/* So many rows that a fine product takes those of a thread in several steps, which the bytes of the
+ * weights decide (Q6_K) or their number. */
+static void check_tall(const struct kernels *k, enum dtype type) {
+    if (type != DTYPE_Q8_0 && type != DTYPE_Q6_K) return;
+    struct matrix m = make_matrix(k, type, MAX_ROWS, 2 * dtype_info(type)->block_elems);
+    check_product(k, &m, 1, true);
+    check_product(k, &m, 33, true);
+    mem_unmap(m.packed, m.packed_bytes);
+}
+
+static void test_tall(void **unused) {
+    (void)unused;
+    for_each_type(check_tall);
+}
+
+/* The rank's columns begin or end inside blocks: those of the first rank, of one in the middle and
+ * of the last. */
 static void check_masked(const struct kernels *k, enum dtype type) {
+    static const size_t own[][2] = {{0, 701}, {13, 701}, {13, MAX_COLS}};
     if (!dtype_info(type)->quantized) return; // a block of one element is never shared
     struct matrix m = make_matrix(k, type, 5, MAX_COLS);
-    m.own_begin = 13;
-    m.own_end = 701;
-    check_matrix(k, &m, 1);
-    check_matrix(k, &m, 20);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        m.own_begin = own[i][0];
+        m.own_end = own[i][1];
+        check_matrix(k, &m, 1);
+        check_matrix(k, &m, 20);
+    }
     mem_unmap(m.packed, m.packed_bytes);
 }
 
@@ -185,6 +205,36 @@ static void test_input_is_shared_only_where_it_fits(void **unused) {
     mem_unmap(m.packed, m.packed_bytes);
 }
 
+/* Nor do they serve a wider matrix, or a fine product when one row was enough before. */
+static void test_input_is_made_anew(void **unused) {
+    (void)unused;
+    const struct kernels *k = kernels_by_name("reference");
+    static float coarse[2 * 3], fine[2 * 3], got[2 * 3];
+    struct linear *l;
+    struct matrix narrow = make_matrix(k, DTYPE_Q8_0, 3, 32);
+    struct matrix wide = make_matrix(k, DTYPE_Q8_0, 3, 96), whole = wide;
+    wide.own_end = 32;
+    assert_int_equal(linear_create(&l, k, MAX_COLS, MAX_TOKENS), ERR_OK);
+    linear_set_input(l, x, 32, 2);
+    apply(l, coarse, &wide, NULL, false);
+    linear_set_input(l, x, 32, 2);
+    apply(l, fine, &wide, NULL, true);
+    assert_memory_not_equal(coarse, fine, sizeof fine);
+    linear_set_input(l, x, 96, 2);
+    apply(l, got, &whole, NULL, true); // other numbers in the blocks that are masked
+    linear_set_input(l, x, 32, 2);
+    apply(l, got, &narrow, NULL, false);
+    apply(l, got, &wide, NULL, false);
+    assert_memory_equal(got, coarse, sizeof got);
+    apply(l, got, &wide, NULL, true);
+    assert_memory_equal(got, fine, sizeof got);
+    apply(l, got, &wide, NULL, false);
+    assert_memory_equal(got, coarse, sizeof got);
+    linear_free(l);
+    mem_unmap(narrow.packed, narrow.packed_bytes);
+    mem_unmap(wide.packed, wide.packed_bytes);
+}
+
 /* Q, K and V of one input in one call: as each by itself, fine and coarse side by side. */
 static void test_together(void **unused) {
     (void)unused;
@@ -213,10 +263,12 @@ static void test_together(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_plain),
+        cmocka_unit_test(test_tall),
         cmocka_unit_test(test_masked_columns),
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_together),
         cmocka_unit_test(test_input_is_shared_only_where_it_fits),
+        cmocka_unit_test(test_input_is_made_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

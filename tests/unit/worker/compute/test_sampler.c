@@ -241,6 +241,10 @@ static void test_extremes(void **unused) {
     row[5] = 1.001f;
     s.temperature = 1e-30f;
     assert_int_equal(choose(&s, 0, nextafter(1, 0)), 5);
+    row[9] = row[5]; // min_p = 1 leaves all that are as good as the best one
+    s = (struct sampling){.temperature = 1, .top_p = 1, .min_p = 1};
+    assert_int_equal(choose(&s, 0, 0.49), 5);
+    assert_int_equal(choose(&s, 0, 0.51), 9);
 
     assert_true(sampler_valid(&s));
     s.temperature = NAN;
@@ -253,6 +257,21 @@ static void test_extremes(void **unused) {
     assert_false(sampler_valid(&s));
 }
 
+/* A sum of f32 terms may be greater than that of its terms in f64: then the last token that can be
+ * is taken, and not one behind it that cannot. */
+static void test_rounding_takes_no_banned_token(void **unused) {
+    (void)unused;
+    struct candidate c[] = {
+        {.logit = 1, .token = 0}, {.logit = 0.5f, .token = 1}, {.logit = -INFINITY, .token = 2}};
+    const struct log_sum total = {.max = 1, .sum = (1 + exp(-0.5)) * (1 + 1e-6)};
+    const struct sampling s = {.temperature = 1, .top_p = 1};
+    struct topk_reader reader;
+    topk_reader_init(&reader, c, 3);
+    const struct candidate *x = sampler_choose(&s, &reader, 3, true, &total, nextafter(1, 0));
+    assert_non_null(x);
+    assert_int_equal(x->token, 1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_philox_known_answers),
@@ -263,6 +282,7 @@ int main(void) {
         cmocka_unit_test(test_greedy_takes_the_smaller_id),
         cmocka_unit_test(test_few_candidates_say_so),
         cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_rounding_takes_no_banned_token),
     };
     kernels = kernels_by_name("reference");
     return cmocka_run_group_tests(tests, NULL, NULL);
