@@ -244,7 +244,7 @@ void linear_apply(struct linear *l, const struct linear_product *products, size_
         return;
     }
     bool quantize = plan_rows(l, products, n);
-#pragma omp parallel
+#pragma omp parallel num_threads((int)l->threads)
     {
         if (quantize) {
             quantize_share(l);

@@ -57,8 +57,7 @@ MUST_USE err step_run(struct step_runner *r, const struct batch *b, struct batch
 /* Of all steps so far. */
 struct step_totals {
     uint64_t steps;
-    uint64_t compute_ns, wait_ns,
-        wire_ns; // together their whole time (comm.h says what waiting is)
+    uint64_t compute_ns, wait_ns, wire_ns; // together their whole time; comm.h: what waiting is
     uint64_t allreduce_calls, allreduce_bytes;
 };
 struct step_totals step_get_totals(const struct step_runner *r); // Local.

@@ -118,9 +118,7 @@ static ALWAYS_INLINE float greatest_of(const float *x, size_t n) {
     size_t i = 0;
 
     for (; i + LANES <= n; i += LANES) greatest = vf_max(vf_load(x + i), greatest);
-    if (i < n) // an empty tail is not read: it may begin a page that was never touched, and that is
-               // slow
-        greatest = vf_max(vf_first_n(vf_load_n(x + i, n - i), least, n - i), greatest);
+    if (i < n) greatest = vf_max(vf_first_n(vf_load_n(x + i, n - i), least, n - i), greatest);
     return vf_greatest(greatest);
 }
 

@@ -2,7 +2,7 @@
 /* lanes_neon.h: the vocabulary of the lane templates in NEON with its dot product (Armv8.2).
  *
  * The same names as in lanes_avx2.h, 4 lanes wide: vf is a vector of f32, vi one of 32-bit words
- * (or of four bytes per word).  A template (quant_lanes.h, float_lanes.h, vector_lanes.h) is
+ * (or of four bytes per word).  A template (the other files named _lanes.h) is
  * written once in these words and compiled once per instruction set; only a file that is compiled
  * with the flags of this set may include this header.  `_n` reads or writes the first n lanes only,
  * never a byte beyond, and reads the others as 0; NEON has no masks, so n decides between branches.

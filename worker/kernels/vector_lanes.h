@@ -4,7 +4,8 @@
  * Included once by the _vec.c file of each instruction set, after its vocabulary.
  * A reduction keeps LANES partial sums, lane l adding elements l, l + LANES, … in order, and puts
  * them together by vf_sum; so its bits depend on the data and n alone.  Tails are partial vectors,
- * computed like whole ones. */
+ * computed like whole ones; an empty one is left out, as its memory may begin a page that was never
+ * touched, and even asking for no lane of that costs half a microsecond. */
 #ifndef WORKER_KERNELS_VECTOR_LANES_H
 #define WORKER_KERNELS_VECTOR_LANES_H
 
@@ -85,18 +86,22 @@ static void rms_norm(float *y, const float *x, const float *weight, size_t n, fl
     size_t i = 0;
 
     for (; i + LANES <= n; i += LANES) squares = vf_fma(vf_load(x + i), vf_load(x + i), squares);
-    vf tail = vf_load_n(x + i, n - i);
-    squares = vf_fma(tail, tail, squares);
+    if (i < n) {
+        vf tail = vf_load_n(x + i, n - i);
+        squares = vf_fma(tail, tail, squares);
+    }
     const vf scale = vf_set(1.0f / sqrtf(vf_sum(squares) / (float)n + eps));
     for (i = 0; i + LANES <= n; i += LANES)
         vf_store(y + i, vf_mul(vf_mul(vf_load(x + i), scale), vf_load(weight + i)));
-    tail = vf_mul(vf_mul(vf_load_n(x + i, n - i), scale), vf_load_n(weight + i, n - i));
+    if (i == n) return;
+    vf tail = vf_mul(vf_mul(vf_load_n(x + i, n - i), scale), vf_load_n(weight + i, n - i));
     vf_store_n(y + i, tail, n - i);
 }
 
 static void add(float *y, const float *x, size_t n) {
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) vf_store(y + i, vf_add(vf_load(y + i), vf_load(x + i)));
+    if (i == n) return;
     vf_store_n(y + i, vf_add(vf_load_n(y + i, n - i), vf_load_n(x + i, n - i)), n - i);
 }
 
@@ -125,6 +130,7 @@ static void silu_mul(float *y, const float *gate, const float *up, size_t n) {
     size_t i = 0;
     for (; i + LANES <= n; i += LANES)
         vf_store(y + i, vf_silu_mul(vf_load(gate + i), vf_load(up + i)));
+    if (i == n) return;
     vf_store_n(y + i, vf_silu_mul(vf_load_n(gate + i, n - i), vf_load_n(up + i, n - i)), n - i);
 }
 
@@ -167,6 +173,7 @@ static double sum_exp(const float *x, size_t n, float max, float scale) {
 static void f32_to_f16(uint16_t *dst, const float *src, size_t n) {
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) vf_store_f16(dst + i, vf_load(src + i));
+    if (i == n) return;
     vf_store_f16_n(dst + i, vf_load_n(src + i, n - i), n - i);
 }
 
@@ -186,6 +193,7 @@ static void rope_interleaved(float *head, const float *cos, const float *sin, si
     size_t i = 0;
     for (; i + LANES <= rope_dim; i += LANES)
         vf_store(head + i, rotate_pairs(vf_load(head + i), cos + i / 2, sin + i / 2, LANES / 2));
+    if (i == rope_dim) return;
     if (i == rope_dim) return;
     vf v = vf_load_n(head + i, rope_dim - i);
     v = rotate_pairs(v, cos + i / 2, sin + i / 2, (rope_dim - i) / 2);
