@@ -19,6 +19,7 @@
 #define PANEL_VECTORS 2 // vectors of rows in a panel: 16 of 32 registers hold a block's weights
 #define QUANT_GROUP   4 // tokens at once: 8 sums, for the latency of 4 and two instructions a cycle
 #define QUANT_TILE    128  // tokens per pass over a panel: 16 KiB of sums stay in L1
+#define QUANT_STREAMS 4    // panels of small blocks that decode reads at once
 #define QUANT_INLINE  true // the loop over tokens in the loop over blocks
 #define ATTN_ROWS     12   // queries per pass over a block of the cache: 24 sums of 32 registers
 

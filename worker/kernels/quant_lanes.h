@@ -44,6 +44,7 @@ static const struct quant_format quant_formats[DTYPE_LIMIT] = {
 };
 
 #define PANEL_ROWS (PANEL_VECTORS * LANES)
+#define QUANT_FEW  2 // tokens that have functions of their own
 /* 32 elements along k of one vector of a panel's rows, unpacked. */
 struct quant_weights {
     vi w[8];      // elements 4g..4g+3
@@ -265,17 +266,27 @@ static ALWAYS_INLINE void quant_add_group(struct quant_format f, struct quant_su
         }
 }
 
-/* Asks for memory ahead of its use, for decode.  The stream is ascending, but the loads of a large
- * block are not one by one, and the hardware's own guesses reach 40 % of the bandwidth then.  A
- * piece with every 64 elements, from one instruction in a loop, reaches 85 to 95 %; a piece for the
- * whole block, or one with every 32 elements, does not. */
-static ALWAYS_INLINE void quant_prefetch(struct quant_format f, const uint8_t *block, int sub) {
-    if (sub % 2) return;
+/* How far ahead of its use memory is asked for, in bytes; 0: not at all.  The loads of a large
+ * block are not in ascending order, and the hardware's own guesses reach 40 % of the bandwidth
+ * then.  Where several streams are read at once (`few` tokens), each is asked for later, and bytes
+ * that are read line by line are best left to the hardware. */
+static ALWAYS_INLINE int quant_ahead(struct quant_format f, bool few) {
+    if (f.subs > 1) return 7168;
+    if (!few || QUANT_STREAMS == 1) return 4096;
+    return f.bits ? 1536 : 0;
+}
+
+/* Asks for memory `ahead` of a block.  A piece with every 64 elements, from one instruction in a
+ * loop, is best: with a piece for the whole of a large block, or one with every 32 elements, decode
+ * is slower by a tenth and more. */
+static ALWAYS_INLINE void quant_prefetch(struct quant_format f, const uint8_t *block, int sub,
+                                         int ahead) {
+    if (sub % 2 || ahead == 0) return;
     const int bytes = PANEL_ROWS * f.block_bytes, pieces = f.subs > 1 ? f.subs / 2 : 1;
-    const uint8_t *ahead = block + (f.subs > 1 ? 7168 : 4096);
     const int end = bytes * (sub / 2 + 1) / pieces;
 #pragma GCC unroll 1
-    for (int i = bytes * (sub / 2) / pieces; i < end; i += 64) __builtin_prefetch(ahead + i);
+    for (int i = bytes * (sub / 2) / pieces; i < end; i += 64)
+        __builtin_prefetch(block + ahead + i);
 }
 
 /* Adds a block of 32 to the sums of many tokens.  Most types call it as a
@@ -314,7 +325,6 @@ QUANT_ADD_TOKENS(add_tokens_halves, .bits = 6, .offset_log2 = 5, .halves = true)
 /* Unpacks 32 elements along k of a panel. */
 static ALWAYS_INLINE void quant_load(enum dtype type, struct quant_weights *q, const uint8_t *block,
                                      int sub) {
-    quant_prefetch(quant_formats[type], block, sub);
     for (int v = 0; v < PANEL_VECTORS; v++) load_weights(type, &q[v], block, v, sub);
 }
 
@@ -325,6 +335,7 @@ static ALWAYS_INLINE void quant_add_many(enum dtype type, struct quant_sums to,
     const struct quant_format f = quant_formats[type];
     struct quant_weights q[PANEL_VECTORS];
 
+    quant_prefetch(f, block, sub, quant_ahead(f, false));
     quant_load(type, q, block, sub);
     if (QUANT_INLINE && f.subs == 1)
         quant_add_tokens(f, to, from, q, x, tokens);
@@ -352,29 +363,39 @@ static ALWAYS_INLINE void quant_store(float *to, const vf *sums, size_t rows) {
     }
 }
 
-/* One panel times up to QUANT_GROUP tokens, a constant: their sums are registers. */
+/* A few panels, whose first rows are `apart` rows apart, times a few tokens: both numbers are
+ * constants, and the sums are registers.  The first `rows` rows of each panel are stored. */
 static ALWAYS_INLINE void quant_tile_few(enum dtype type, struct quant_sums y, size_t rows,
-                                         const uint8_t *panel, const struct act_rows *x,
-                                         size_t token, int tokens) {
+                                         const uint8_t *panel, size_t apart, int panels,
+                                         const struct act_rows *x, size_t token, int tokens) {
     const struct quant_format f = quant_formats[type];
+    const size_t row_bytes = x->cols / ((size_t)f.subs * ACT_BLOCK) * (size_t)f.block_bytes;
     const struct act_block *a = act_rows_block(x, token, 0);
-    vf sums[QUANT_GROUP][PANEL_VECTORS], term[QUANT_GROUP][PANEL_VECTORS];
+    vf sums[QUANT_STREAMS][QUANT_FEW][PANEL_VECTORS], term[QUANT_FEW][PANEL_VECTORS];
     struct quant_weights q[PANEL_VECTORS];
 
-    for (int t = 0; t < tokens; t++)
-        for (int v = 0; v < PANEL_VECTORS; v++) sums[t][v] = vf_zero();
+    for (int p = 0; p < panels; p++)
+        for (int t = 0; t < tokens; t++)
+            for (int v = 0; v < PANEL_VECTORS; v++) sums[p][t][v] = vf_zero();
     for (size_t k = 0; k < x->cols; k += (size_t)f.subs * ACT_BLOCK) {
 #pragma GCC unroll 8
         for (int sub = 0; sub < f.subs; sub++, a += x->stride) {
-            quant_load(type, q, panel, sub);
-            quant_terms(f, term, q, a, tokens);
-            for (int t = 0; t < tokens; t++)
-                for (int v = 0; v < PANEL_VECTORS; v++)
-                    sums[t][v] = vf_fma(term[t][v], vf_set(a[t].scale), sums[t][v]);
+#pragma GCC unroll 8
+            for (int p = 0; p < panels; p++) {
+                const uint8_t *block = panel + (size_t)p * apart * row_bytes;
+                quant_prefetch(f, block, sub, quant_ahead(f, true));
+                quant_load(type, q, block, sub);
+                quant_terms(f, term, q, a, tokens);
+                for (int t = 0; t < tokens; t++)
+                    for (int v = 0; v < PANEL_VECTORS; v++)
+                        sums[p][t][v] = vf_fma(term[t][v], vf_set(a[t].scale), sums[p][t][v]);
+            }
         }
         panel += PANEL_ROWS * f.block_bytes;
     }
-    for (int t = 0; t < tokens; t++) quant_store(y.p + (size_t)t * y.stride, sums[t], rows);
+    for (int p = 0; p < panels; p++)
+        for (int t = 0; t < tokens; t++)
+            quant_store(y.p + (size_t)t * y.stride + (size_t)p * apart, sums[p][t], rows);
 }
 
 /* One panel times `tokens` <= QUANT_TILE tokens, whose sums wait in L1.  They begin at a row of
@@ -403,10 +424,35 @@ static ALWAYS_INLINE void quant_tile_many(enum dtype type, struct quant_sums y, 
         quant_store(y.p + t * y.stride, sums[t], rows);
 }
 
-/* Rows [row_begin, row_end) for the tile of `tokens` <= QUANT_TILE tokens from `token` on. */
-static ALWAYS_INLINE void quant_rows(enum dtype type, float *y, size_t ldy, const void *packed,
-                                     size_t row_begin, size_t row_end, const struct act_rows *x,
-                                     size_t token, size_t tokens) {
+/* Rows [row_begin, row_end) for `tokens` <= QUANT_FEW tokens from `token` on, a constant: decode,
+ * which waits for memory.  The panels are read as several streams, each a share of them from front
+ * to back: more of memory is on its way than the hardware fetches ahead in one. */
+static ALWAYS_INLINE void quant_rows_few(enum dtype type, float *y, size_t ldy, const void *packed,
+                                         size_t row_begin, size_t row_end, const struct act_rows *x,
+                                         size_t token, int tokens) {
+    const struct quant_format f = quant_formats[type];
+    const size_t row_bytes = x->cols / ((size_t)f.subs * ACT_BLOCK) * (size_t)f.block_bytes;
+    const int streams = f.subs > 1 ? 1 : QUANT_STREAMS;
+    const size_t apart = (row_end - row_begin) / PANEL_ROWS / (size_t)streams * PANEL_ROWS;
+    const uint8_t *weights = packed;
+    struct quant_sums to = {y + token * ldy, ldy};
+
+    for (size_t row = row_begin; row < row_begin + apart; row += PANEL_ROWS) {
+        to.p = y + token * ldy + row;
+        quant_tile_few(type, to, PANEL_ROWS, weights + row * row_bytes, apart, streams, x, token,
+                       tokens);
+    }
+    for (size_t row = row_begin + (size_t)streams * apart; row < row_end; row += PANEL_ROWS) {
+        size_t rows = row_end - row < PANEL_ROWS ? row_end - row : PANEL_ROWS;
+        to.p = y + token * ldy + row;
+        quant_tile_few(type, to, rows, weights + row * row_bytes, 0, 1, x, token, tokens);
+    }
+}
+
+/* The same for the tile of QUANT_FEW < `tokens` <= QUANT_TILE tokens. */
+static ALWAYS_INLINE void quant_rows_many(enum dtype type, float *y, size_t ldy, const void *packed,
+                                          size_t row_begin, size_t row_end,
+                                          const struct act_rows *x, size_t token, size_t tokens) {
     const struct quant_format f = quant_formats[type];
     const size_t row_bytes = x->cols / ((size_t)f.subs * ACT_BLOCK) * (size_t)f.block_bytes;
 
@@ -414,10 +460,7 @@ static ALWAYS_INLINE void quant_rows(enum dtype type, float *y, size_t ldy, cons
         const uint8_t *panel = (const uint8_t *)packed + row * row_bytes;
         size_t rows = row_end - row < PANEL_ROWS ? row_end - row : PANEL_ROWS;
         const struct quant_sums to = {y + token * ldy + row, ldy};
-        if (tokens <= 2)
-            quant_tile_few(type, to, rows, panel, x, token, (int)tokens);
-        else
-            quant_tile_many(type, to, rows, panel, x, token, tokens);
+        quant_tile_many(type, to, rows, panel, x, token, tokens);
     }
 }
 
@@ -450,14 +493,14 @@ static ALWAYS_INLINE void quant_rows(enum dtype type, float *y, size_t ldy, cons
         panel_unpack_row(type, PANEL_ROWS, packed, cols, row, dst);                                \
     }                                                                                              \
     static NO_INLINE void name##_one(QUANT_ROWS_PARAMETERS) {                                      \
-        quant_rows(type, y, ldy, packed, row_begin, row_end, x, token, 1);                         \
+        quant_rows_few(type, y, ldy, packed, row_begin, row_end, x, token, 1);                     \
     }                                                                                              \
     static NO_INLINE void name##_two(QUANT_ROWS_PARAMETERS) {                                      \
-        quant_rows(type, y, ldy, packed, row_begin, row_end, x, token, 2);                         \
+        quant_rows_few(type, y, ldy, packed, row_begin, row_end, x, token, 2);                     \
     }                                                                                              \
     static NO_INLINE void name##_many(QUANT_ROWS_PARAMETERS, size_t tokens) {                      \
-        if (tokens <= 2) __builtin_unreachable();                                                  \
-        quant_rows(type, y, ldy, packed, row_begin, row_end, x, token, tokens);                    \
+        if (tokens <= QUANT_FEW) __builtin_unreachable();                                          \
+        quant_rows_many(type, y, ldy, packed, row_begin, row_end, x, token, tokens);               \
     }                                                                                              \
     static void name##_matmul(float *y, size_t ldy, const void *packed, size_t rows, size_t cols,  \
                               size_t row_begin, size_t row_end, const struct act_rows *x) {        \
