@@ -5,7 +5,8 @@
  *                   └────────┴── a rank is lost: streams get an error event ──► exit code of it
  *
  * The socket is open before the model is loaded, so that /health and /ready answer from the first
- * moment.  A second signal while draining stops at once. */
+ * moment.  A second signal while draining stops at once; later ones change nothing, not the exit
+ * code either. */
 
 #include <errno.h>
 #include <signal.h>
@@ -31,6 +32,7 @@ struct serve {
     uv_signal_t signals[3];
     uv_timer_t drain_timer;
     uint64_t draining_since_ns;
+    bool ending; // the ranks are gone, or were never started
     struct gateway gateway;
     struct access_log access_log;
     struct server server;
@@ -40,10 +42,7 @@ struct serve {
 };
 
 static void close_all(struct serve *s) {
-    for (size_t i = 0; i < 3; i++) {
-        if (!uv_is_closing((uv_handle_t *)&s->signals[i]))
-            uv_close((uv_handle_t *)&s->signals[i], NULL);
-    }
+    s->ending = true;
     if (!uv_is_closing((uv_handle_t *)&s->drain_timer))
         uv_close((uv_handle_t *)&s->drain_timer, NULL);
     server_close(&s->server, NULL, NULL);
@@ -107,6 +106,7 @@ static void on_drain_look(uv_timer_t *timer) {
 
 static void on_signal(uv_signal_t *signal, int number) {
     struct serve *s = signal->data;
+    if (s->ending) return;
     if (s->gateway.draining || !engine_info(s->engine)) {
         uv_timer_stop(&s->drain_timer);
         engine_stop(s->engine);
@@ -141,15 +141,22 @@ static err announce(struct serve *s) {
     return ERR_OK;
 }
 
+/* They are watched as long as the loop runs, but do not keep it running. */
 static void watch_signals(struct serve *s) {
     static const int numbers[] = {SIGINT, SIGTERM, SIGUSR1};
     for (size_t i = 0; i < 3; i++) {
         CHECK(uv_signal_init(&s->loop, &s->signals[i]) == 0);
         s->signals[i].data = s;
         uv_signal_start(&s->signals[i], on_signal, numbers[i]);
+        uv_unref((uv_handle_t *)&s->signals[i]);
     }
     CHECK(uv_timer_init(&s->loop, &s->drain_timer) == 0);
     s->drain_timer.data = s;
+}
+
+static void forget_signals(struct serve *s) {
+    for (size_t i = 0; i < 3; i++)
+        if (s->signals[i].data) uv_close((uv_handle_t *)&s->signals[i], NULL);
 }
 
 static err open_access_log(struct serve *s) {
@@ -214,6 +221,7 @@ err cmd_serve(const struct options *o) {
         snprintf(s.message, sizeof s.message, "%s", error_message());
     }
     uv_run(&s.loop, UV_RUN_DEFAULT);
+    forget_signals(&s);
     engine_free(s.engine);
     chat_template_free(s.gateway.chat_template);
     api_keys_deinit(&s.gateway.keys);
