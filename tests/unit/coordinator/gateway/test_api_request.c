@@ -552,6 +552,38 @@ static void depth_is_bounded(void **state) {
     }
 }
 
+/* A body of bytes is not one of values, each of which costs memory. */
+static void values_are_counted(void **state) {
+    (void)state;
+    static const struct {
+        const char *value;
+        int n_allowed;
+    } cases[] = {
+        {"1", API_BODY_MAX_VALUES - 3}, // beside the object, the prompt and the array
+        {"[]", API_BODY_MAX_NESTS - 2},
+        {"{}", API_BODY_MAX_NESTS - 2},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int more = 0; more < 2; more++) {
+            struct buf body;
+            struct api_request r;
+            struct api_error e;
+            buf_init(&body, 0);
+            buf_puts(&body, "{\"prompt\":\"[{,\\\"[{,\",\"x\":["); // text is no value
+            for (int k = 0; k < cases[i].n_allowed + more; k++) {
+                if (k) buf_putc(&body, ',');
+                buf_puts(&body, cases[i].value);
+            }
+            buf_puts(&body, "]}");
+            bool taken = parse_bytes(&r, false, body.data, body.length, &e);
+            if (taken) api_request_deinit(&r);
+            if (taken == (more == 1) || strcmp(more ? "x" : "", e.param) != 0)
+                fail_msg("%d of %s: %s", cases[i].n_allowed + more, cases[i].value, e.message);
+            buf_deinit(&body);
+        }
+    }
+}
+
 static int setup(void **state) {
     (void)state;
     tokenizer = demo_tokenizer();
@@ -585,6 +617,7 @@ int main(void) {
         cmocka_unit_test(another_model_is_not_found),
         cmocka_unit_test(malformed_json_is_refused),
         cmocka_unit_test(depth_is_bounded),
+        cmocka_unit_test(values_are_counted),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
