@@ -73,7 +73,7 @@ static void on_ready(void *ctx) {
     snprintf(s->gateway.fingerprint, sizeof s->gateway.fingerprint, "%.40s-%08llx", wire_build_id(),
              (unsigned long long)(plan_hash(info->plan) & 0xffffffffu));
     log_info("ready: %s on %u ranks, http://%s; chats: %s", s->gateway.model_id, info->size,
-             s->server.address,
+             s->server.listener.address,
              chat_template_is_plain(s->gateway.chat_template) ? "plain transcripts"
                                                               : "by their template");
 }
@@ -134,10 +134,10 @@ static err write_port_file(const char *path, uint16_t port) {
 }
 
 static err announce(struct serve *s) {
-    printf("listening on http://%s\n", s->server.address);
+    printf("listening on http://%s\n", s->server.listener.address);
     if (fflush(stdout) != 0)
         return FAIL(ERR_IO, "standard output cannot be written: %s", strerror(errno));
-    if (s->options->port_file) TRY(write_port_file(s->options->port_file, s->server.port));
+    if (s->options->port_file) TRY(write_port_file(s->options->port_file, s->server.listener.port));
     return ERR_OK;
 }
 

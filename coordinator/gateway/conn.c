@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -407,7 +408,7 @@ static void name_peer(struct conn *c) {
     snprintf(c->peer, sizeof c->peer, v6 ? "[%s]:%u" : "%s:%u", number, ntohs(port));
 }
 
-void conn_accept(struct server *s) {
+void conn_open(struct server *s, int fd) {
     struct conn *c = mem_zalloc(sizeof *c);
     c->server = s;
     CHECK(uv_tcp_init(s->loop, &c->tcp) == 0);
@@ -421,7 +422,8 @@ void conn_accept(struct server *s) {
     s->gateway->connections.open = s->n_conns;
     s->gateway->connections.accepted++;
     c->idle_since_ns = c->progress_ns = clock_ns();
-    if (uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)&c->tcp) != 0) {
+    if (uv_tcp_open(&c->tcp, fd) != 0) {
+        close(fd);
         conn_close(c);
         return;
     }

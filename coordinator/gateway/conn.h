@@ -13,8 +13,8 @@
 #define CONN_MAX_AHEAD_BYTES ((size_t)256 << 10)                // sent ahead of the present request
 #define CONN_LINGER_NS       ((uint64_t)2 * 1000 * 1000 * 1000) // after the last answer
 
-/* Takes the next waiting connection of the listener. */
-void conn_accept(struct server *s);
+/* A client's socket, which is the connection's from now on. */
+void conn_open(struct server *s, int fd);
 /* Its entry came off the server's wheel: looks at the time limits, and sets the entry again. */
 void conn_tick(struct wheel_entry *watch, uint64_t now_ns);
 /* Closes it now; an answer under way is cut off. */

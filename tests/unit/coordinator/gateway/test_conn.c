@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -58,7 +59,8 @@ static void open_world(struct world *w) {
     assert_int_equal(uv_loop_init(&w->loop), 0);
     assert_int_equal(server_listen(&w->server, &w->loop, &w->gateway, "127.0.0.1", 0), ERR_OK);
     int small = 65536; // of the kernel's buffers, on both sides: the server's queue fills early
-    assert_int_equal(uv_send_buffer_size((uv_handle_t *)&w->server.listener, &small), 0);
+    assert_int_equal(setsockopt(w->server.listener.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small),
+                     0);
 }
 
 /* Everything is closed, and the loop agrees. */
@@ -76,15 +78,24 @@ struct client {
     bool at_end; // the server has closed
 };
 
-static void dial(struct world *w, struct client *c) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(w->server.port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+static void prepare(struct client *c) {
     *c = (struct client){.fd = socket(AF_INET, SOCK_STREAM, 0)};
     buf_init(&c->heard, 0);
     int small = 32768;
     setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+}
+
+static void connect_to(struct world *w, struct client *c) {
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(w->server.listener.port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_int_equal(connect(c->fd, (struct sockaddr *)&address, sizeof address), 0);
     turn(w);
+}
+
+static void dial(struct world *w, struct client *c) {
+    prepare(c);
+    connect_to(w, c);
 }
 
 static void say(struct world *w, struct client *c, const char *text) {
@@ -264,6 +275,61 @@ static void at_the_limit_clients_wait(void **state) {
     assert_true(hears(&fourth, "200 OK"));
     assert_int_equal(w.server.n_conns, 1);
     assert_int_equal(w.gateway.connections.accepted, 4);
+    hang_up(&fourth);
+    close_world(&w);
+}
+
+/* From now on this process can open no file. */
+static struct rlimit open_no_more(void) {
+    struct rlimit before, now;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int lowest_free = dup(STDIN_FILENO);
+    close(lowest_free);
+    now = before;
+    now.rlim_cur = (rlim_t)lowest_free;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+    return before;
+}
+
+/* Nor is anybody refused when no file can be opened for a client: it is taken when one is closed,
+ * or a second later. */
+static void without_a_file_clients_wait(void **state) {
+    (void)state;
+    struct world w;
+    struct client first, second, third;
+    open_world(&w);
+    dial(&w, &first);
+    prepare(&second);
+    prepare(&third);
+    struct rlimit before = open_no_more();
+    connect_to(&w, &second);
+    connect_to(&w, &third);
+    say(&w, &second, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
+    say(&w, &third, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
+    listen_to(&w, &second);
+    assert_true(second.heard.length == 0 && !second.at_end);
+    assert_int_equal(w.server.n_conns, 1);
+    assert_int_equal(w.gateway.connections.pauses, 1);
+    assert_false(uv_is_active((uv_handle_t *)&w.server.listener.poll)); // nothing polls
+    hang_up(&first);                                                    // both ends were files
+    turn(&w);
+    listen_to(&w, &second);
+    assert_true(hears(&second, "200 OK"));
+    listen_for(&w, &third, 1);
+    assert_true(hears(&third, "200 OK"));
+
+    struct client fourth;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    prepare(&fourth);
+    open_no_more();
+    connect_to(&w, &fourth);
+    say(&w, &fourth, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_int_equal(w.server.n_conns, 2);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0); // somebody else has closed some
+    listen_for(&w, &fourth, 1);
+    assert_true(hears(&fourth, "200 OK"));
+    hang_up(&second);
+    hang_up(&third);
     hang_up(&fourth);
     close_world(&w);
 }
@@ -541,10 +607,11 @@ static void a_taken_port_is_named(void **state) {
     struct world w;
     struct server second;
     open_world(&w);
-    assert_int_equal(server_listen(&second, &w.loop, &w.gateway, "127.0.0.1", w.server.port),
-                     ERR_ADDRESS);
+    assert_int_equal(
+        server_listen(&second, &w.loop, &w.gateway, "127.0.0.1", w.server.listener.port),
+        ERR_ADDRESS);
     char port[8];
-    snprintf(port, sizeof port, "%u", w.server.port);
+    snprintf(port, sizeof port, "%u", w.server.listener.port);
     assert_non_null(strstr(error_message(), port));
     struct server third;
     assert_int_equal(server_listen(&third, &w.loop, &w.gateway, "no such host", 0), ERR_ADDRESS);
@@ -571,6 +638,7 @@ int main(void) {
         cmocka_unit_test(each_request_has_its_own_time),
         cmocka_unit_test(silent_streams_get_comments),
         cmocka_unit_test(at_the_limit_clients_wait),
+        cmocka_unit_test(without_a_file_clients_wait),
         cmocka_unit_test(closing_at_the_limit),
         cmocka_unit_test(draining_keeps_no_connection),
         cmocka_unit_test(who_leaves_is_noticed_at_once),

@@ -68,7 +68,8 @@ static void close_world(struct world *w) {
 }
 
 static void dial(struct world *w, struct client *c) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(w->server.port)};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(w->server.listener.port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     *c = (struct client){.fd = socket(AF_INET, SOCK_STREAM, 0)};
     buf_init(&c->says, 0);
