@@ -10,11 +10,9 @@
 
 #include "coordinator/gateway/api_request.h"
 #include "coordinator/gateway/chat.h"
-#include "tests/unit/coordinator/scheduling/demo_tokenizer.h"
+#include "tests/unit/coordinator/gateway/group_tokenizer.h"
 
 #define MODEL "demo-q8_0"
-
-static struct tokenizer *tokenizer;
 
 /* The body's bytes in memory of their own size, so that ASan sees a step beyond the end. */
 static bool parse_bytes(struct api_request *r, bool chat, const char *body, size_t n,
@@ -584,18 +582,6 @@ static void values_are_counted(void **state) {
     }
 }
 
-static int setup(void **state) {
-    (void)state;
-    tokenizer = demo_tokenizer();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    tokenizer_free(tokenizer);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_the_api_s),
@@ -619,5 +605,5 @@ int main(void) {
         cmocka_unit_test(depth_is_bounded),
         cmocka_unit_test(values_are_counted),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
 }

@@ -21,7 +21,7 @@
 #include "common/clock.h"
 #include "coordinator/gateway/conn.h"
 #include "tests/unit/coordinator/gateway/fake_engine.h"
-#include "tests/unit/coordinator/scheduling/demo_tokenizer.h"
+#include "tests/unit/coordinator/gateway/group_tokenizer.h"
 
 #define SECOND       ((uint64_t)1000 * 1000 * 1000)
 #define UNREAD_BYTES ((size_t)256 << 10)
@@ -36,8 +36,6 @@ static const struct client_limits limits = {.head_bytes = (size_t)16 << 10,
                                             .idle_ns = 75 * SECOND,
                                             .write_ns = 30 * SECOND,
                                             .ping_ns = 5 * SECOND};
-
-static struct tokenizer *tokenizer;
 
 struct world {
     uv_loop_t loop;
@@ -619,18 +617,6 @@ static void a_taken_port_is_named(void **state) {
     close_world(&w);
 }
 
-static int setup(void **state) {
-    (void)state;
-    tokenizer = demo_tokenizer();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    tokenizer_free(tokenizer);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slow_requests_time_out),
@@ -652,5 +638,5 @@ int main(void) {
         cmocka_unit_test(requests_are_logged),
         cmocka_unit_test(a_taken_port_is_named),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
 }

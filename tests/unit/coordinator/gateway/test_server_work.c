@@ -18,12 +18,10 @@
 #include "common/buf.h"
 #include "coordinator/gateway/conn.h"
 #include "tests/unit/coordinator/gateway/fake_engine.h"
-#include "tests/unit/coordinator/scheduling/demo_tokenizer.h"
+#include "tests/unit/coordinator/gateway/group_tokenizer.h"
 
 #define SECOND     ((uint64_t)1000 * 1000 * 1000)
 #define LONG_BYTES ((size_t)1 << 20)
-
-static struct tokenizer *tokenizer;
 
 struct world {
     uv_loop_t loop;
@@ -237,18 +235,6 @@ static void a_good_head_is_told_to_go_on(void **state) {
     close_world(&w);
 }
 
-static int setup(void **state) {
-    (void)state;
-    tokenizer = demo_tokenizer();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    tokenizer_free(tokenizer);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(others_are_answered_meanwhile),
@@ -257,5 +243,5 @@ int main(void) {
         cmocka_unit_test(heads_are_refused_first),
         cmocka_unit_test(a_good_head_is_told_to_go_on),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
 }
