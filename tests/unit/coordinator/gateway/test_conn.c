@@ -150,6 +150,14 @@ static const char *post(char out[600], const char *json) {
     return out;
 }
 
+/* A world with a client that waits for a completion. */
+static void open_with_request(struct world *w, struct client *c, const char *json) {
+    char request[600];
+    open_world(w);
+    dial(w, c);
+    say(w, c, post(request, json));
+}
+
 static void slow_requests_time_out(void **state) {
     (void)state;
     static const char *const parts[] = {
@@ -219,12 +227,9 @@ static void each_request_has_its_own_time(void **state) {
 /* While a request waits, and while it is prefilled. */
 static void silent_streams_get_comments(void **state) {
     (void)state;
-    char request[600];
     struct world w;
     struct client c;
-    open_world(&w);
-    dial(&w, &c);
-    say(&w, &c, post(request, "{\"prompt\":\"x\",\"stream\":true}"));
+    open_with_request(&w, &c, "{\"prompt\":\"x\",\"stream\":true}");
     uint64_t now = clock_ns();
     tick(&w, now + limits.ping_ns - SECOND);
     listen_to(&w, &c);
@@ -364,13 +369,10 @@ static void draining_keeps_no_connection(void **state) {
 
 static void who_leaves_is_noticed_at_once(void **state) {
     (void)state;
-    char request[600];
     for (int half = 0; half < 2; half++) {
         struct world w;
         struct client c;
-        open_world(&w);
-        dial(&w, &c);
-        say(&w, &c, post(request, "{\"prompt\":\"x\",\"stream\":true}"));
+        open_with_request(&w, &c, "{\"prompt\":\"x\",\"stream\":true}");
         fake_text(&w.engine, 0, 0, "text");
         assert_false(w.engine.requests[0].abandoned);
         if (half)
@@ -418,13 +420,10 @@ static void who_does_not_read_is_dropped(void **state) {
 /* A whole answer may be larger than a stream's queue; it waits as long as there is progress. */
 static void a_large_answer_waits_for_its_reader(void **state) {
     (void)state;
-    char request[600];
     for (int stalls = 0; stalls < 2; stalls++) {
         struct world w;
         struct client c;
-        open_world(&w);
-        dial(&w, &c);
-        say(&w, &c, post(request, "{\"prompt\":\"x\"}"));
+        open_with_request(&w, &c, "{\"prompt\":\"x\"}");
         say_much(&w, 500); // 1 MB
         fake_finish(&w.engine, 0, 0, FINISH_LENGTH);
         fake_end(&w.engine, 0, ERR_OK, "");
@@ -477,12 +476,10 @@ static void answers_wait_for_their_reader(void **state) {
 
 static void what_is_sent_ahead_is_bounded(void **state) {
     (void)state;
-    char request[600], flood[10001];
+    char flood[10001];
     struct world w;
     struct client c;
-    open_world(&w);
-    dial(&w, &c);
-    say(&w, &c, post(request, "{\"prompt\":\"x\"}"));
+    open_with_request(&w, &c, "{\"prompt\":\"x\"}");
     memset(flood, '\n', sizeof flood - 1);
     flood[sizeof flood - 1] = '\0';
     for (size_t sent = 0; sent <= CONN_MAX_AHEAD_BYTES && w.engine.requests[0].open; sent += 10000)
@@ -539,12 +536,9 @@ static void closing_lets_answers_finish(void **state) {
 
 static void closing_does_not_wait_for_ever(void **state) {
     (void)state;
-    char request[600];
     struct world w;
     struct client c;
-    open_world(&w);
-    dial(&w, &c);
-    say(&w, &c, post(request, "{\"prompt\":\"x\"}"));
+    open_with_request(&w, &c, "{\"prompt\":\"x\"}");
     server_close(&w.server, NULL, NULL);
     close_world(&w); // returns although the request has no answer
     assert_true(w.engine.requests[0].abandoned);
