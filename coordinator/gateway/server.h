@@ -28,6 +28,7 @@ struct server {
     uint64_t wake_ns;   // when the clock goes off; UINT64_MAX: it stands still
     struct conn *first; // all connections
     uint32_t n_conns;
+    uint64_t bodies_bytes;          // of bodies on their way
     bool limit_said, shortage_said; // that clients wait, and why
     bool closing;
     uint64_t closing_since_ns;

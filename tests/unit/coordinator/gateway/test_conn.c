@@ -489,6 +489,40 @@ static void what_is_sent_ahead_is_bounded(void **state) {
     close_world(&w);
 }
 
+/* All bodies together are bounded, not only each: the one that is too much is refused. */
+static void bodies_of_all_are_bounded(void **state) {
+    (void)state;
+    enum { N = CONN_MAX_BODIES + 1 }; // of 98 bytes when there is room for CONN_MAX_BODIES of 100
+    char request[200];
+    struct world w;
+    struct client c[N], last;
+    open_world(&w);
+    w.gateway.limits.body_bytes = 100;
+    snprintf(request, sizeof request,
+             "POST /tokenize HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n"
+             "{\"content\":\"%086d",
+             0); // all but the last two
+    for (int i = 0; i < N; i++) {
+        dial(&w, &c[i]);
+        say(&w, &c[i], request);
+    }
+    for (int i = 0; i < 2; i++) {
+        dial(&w, &last);
+        say(&w, &last, request);
+        if (i == 1) say(&w, &last, "\"}");
+        listen_to(&w, &last);
+        assert_true(hears(&last, i ? "HTTP/1.1 200 " : "HTTP/1.1 429 "));
+        hang_up(&last);
+        say(&w, &c[i], "\"}"); // makes room
+        listen_to(&w, &c[i]);
+        assert_true(hears(&c[i], "HTTP/1.1 200 "));
+    }
+    for (int i = 0; i < N; i++) hang_up(&c[i]);
+    turn(&w);
+    assert_int_equal(w.server.bodies_bytes, 0);
+    close_world(&w);
+}
+
 /* A refusal must reach a client that is still sending. */
 static void a_refusal_survives_what_follows(void **state) {
     (void)state;
@@ -626,6 +660,7 @@ int main(void) {
         cmocka_unit_test(a_large_answer_waits_for_its_reader),
         cmocka_unit_test(answers_wait_for_their_reader),
         cmocka_unit_test(what_is_sent_ahead_is_bounded),
+        cmocka_unit_test(bodies_of_all_are_bounded),
         cmocka_unit_test(a_refusal_survives_what_follows),
         cmocka_unit_test(closing_lets_answers_finish),
         cmocka_unit_test(closing_does_not_wait_for_ever),
