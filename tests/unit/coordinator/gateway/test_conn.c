@@ -10,6 +10,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +82,7 @@ static void prepare(struct client *c) {
     buf_init(&c->heard, 0);
     int small = 32768;
     setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)); // pieces arrive as pieces
 }
 
 static void connect_to(struct world *w, struct client *c) {
@@ -202,6 +204,23 @@ static void silent_connections_are_closed(void **state) {
     assert_int_equal(fresh.heard.length, 0);
     hang_up(&fresh);
     hang_up(&used);
+    close_world(&w);
+}
+
+/* An empty line before a request is passed over, in pieces too. */
+static void a_line_end_comes_in_two_pieces(void **state) {
+    (void)state;
+    struct world w;
+    struct client c;
+    open_world(&w);
+    dial(&w, &c);
+    say(&w, &c, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n\r");
+    say(&w, &c, "\n\r");
+    say(&w, &c, "\nGET /nothing HTTP/1.1\r\nHost: h\r\n\r\n");
+    listen_for(&w, &c, 300); // both answers
+    assert_true(hears(&c, "200 OK") && hears(&c, "404 Not Found"));
+    assert_false(hears(&c, "400 Bad Request"));
+    hang_up(&c);
     close_world(&w);
 }
 
@@ -650,6 +669,7 @@ int main(void) {
         cmocka_unit_test(slow_requests_time_out),
         cmocka_unit_test(silent_connections_are_closed),
         cmocka_unit_test(each_request_has_its_own_time),
+        cmocka_unit_test(a_line_end_comes_in_two_pieces),
         cmocka_unit_test(silent_streams_get_comments),
         cmocka_unit_test(at_the_limit_clients_wait),
         cmocka_unit_test(without_a_file_clients_wait),
