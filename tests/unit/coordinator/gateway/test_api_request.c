@@ -373,6 +373,8 @@ static void out_of_range_is_named(void **state) {
         {"\"logit_bias\":{\"2048\":1}", "logit_bias"},
         {"\"logit_bias\":{\"-1\":1}", "logit_bias"},
         {"\"logit_bias\":{\"x\":1}", "logit_bias"},
+        {"\"logit_bias\":{\" 5\":1}", "logit_bias"},
+        {"\"logit_bias\":{\"+5\":1}", "logit_bias"},
         {"\"logit_bias\":{\"\":1}", "logit_bias"},
         {"\"logit_bias\":{\"5x\":1}", "logit_bias"},
         {"\"logit_bias\":{\"99999999999999999999\":1}", "logit_bias"},
