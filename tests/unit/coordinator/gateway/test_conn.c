@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -687,5 +688,6 @@ int main(void) {
         cmocka_unit_test(requests_are_logged),
         cmocka_unit_test(a_taken_port_is_named),
     };
+    signal(SIGPIPE, SIG_IGN); // as in lockstep
     return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
 }

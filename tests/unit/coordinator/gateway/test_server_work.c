@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -243,5 +244,6 @@ int main(void) {
         cmocka_unit_test(heads_are_refused_first),
         cmocka_unit_test(a_good_head_is_told_to_go_on),
     };
+    signal(SIGPIPE, SIG_IGN); // as in lockstep
     return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
 }
