@@ -3,7 +3,7 @@
  *
  * Prints a JSON line per position, {"position", "token", "top": [[id, log-probability]…]}, and a
  * last line {"perplexity", "tokens"}: the exponential of the mean negative log-probability of every
- * token but the first. */
+ * token but the first, null when there is none or it is beyond all numbers. */
 
 #include <math.h>
 #include <stdio.h>
@@ -36,7 +36,7 @@ static void on_prompt(void *ctx, uint32_t first, const struct token_entry *entri
                    entries[i].token);
         for (uint32_t k = 0; k < entries[i].n_top; k++) {
             buf_printf(&line, "%s[%d,%.5f]", k ? "," : "", entries[i].top[k].token,
-                       (double)entries[i].top[k].logprob);
+                       session_json_logprob(entries[i].top[k].logprob));
         }
         buf_puts(&line, "]}\n");
         print_line(eval, &line);
@@ -51,9 +51,9 @@ static void on_prompt(void *ctx, uint32_t first, const struct token_entry *entri
 static void print_total(struct eval *eval) {
     struct buf line;
     buf_init(&line, 0);
-    if (eval->scored) {
-        buf_printf(&line, "{\"perplexity\":%.6g,\"tokens\":%u}\n",
-                   exp(-eval->log_sum / eval->scored), eval->positions);
+    double perplexity = exp(-eval->log_sum / eval->scored);
+    if (isfinite(perplexity)) {
+        buf_printf(&line, "{\"perplexity\":%.6g,\"tokens\":%u}\n", perplexity, eval->positions);
     } else {
         buf_printf(&line, "{\"perplexity\":null,\"tokens\":%u}\n", eval->positions);
     }

@@ -30,7 +30,8 @@ struct run {
 static json_t *number_array(const struct token_entry *t) {
     json_t *top = json_array();
     for (uint32_t i = 0; i < t->n_top; i++) {
-        json_array_append_new(top, json_pack("[i, f]", t->top[i].token, (double)t->top[i].logprob));
+        json_array_append_new(
+            top, json_pack("[i, f]", t->top[i].token, session_json_logprob(t->top[i].logprob)));
     }
     return top;
 }
@@ -56,7 +57,7 @@ static void on_text(void *ctx, uint32_t choice, const char *text, size_t bytes,
         json_t *entry = json_object();
         json_object_set_new(entry, "id", json_integer(tokens[i].token));
         json_object_set_new(entry, "piece", piece_json(tokens[i].piece, tokens[i].piece_bytes));
-        json_object_set_new(entry, "logprob", json_real((double)tokens[i].logprob));
+        json_object_set_new(entry, "logprob", json_real(session_json_logprob(tokens[i].logprob)));
         json_object_set_new(entry, "top", number_array(&tokens[i]));
         json_array_append_new(run->tokens, entry);
     }

@@ -5,7 +5,8 @@
  *                   └────────┴── a rank is lost: streams get an error event ──► exit code of it
  *
  * The socket is open before the model is loaded, so that /health and /ready answer from the first
- * moment.  A second signal while draining stops at once. */
+ * moment.  A second signal while draining stops at once; later ones change nothing, not the exit
+ * code either. */
 
 #include <errno.h>
 #include <signal.h>
@@ -31,6 +32,7 @@ struct serve {
     uv_signal_t signals[3];
     uv_timer_t drain_timer;
     uint64_t draining_since_ns;
+    bool ending; // the ranks are gone, or were never started
     struct gateway gateway;
     struct access_log access_log;
     struct server server;
@@ -40,10 +42,7 @@ struct serve {
 };
 
 static void close_all(struct serve *s) {
-    for (size_t i = 0; i < 3; i++) {
-        if (!uv_is_closing((uv_handle_t *)&s->signals[i]))
-            uv_close((uv_handle_t *)&s->signals[i], NULL);
-    }
+    s->ending = true;
     if (!uv_is_closing((uv_handle_t *)&s->drain_timer))
         uv_close((uv_handle_t *)&s->drain_timer, NULL);
     server_close(&s->server, NULL, NULL);
@@ -74,7 +73,7 @@ static void on_ready(void *ctx) {
     snprintf(s->gateway.fingerprint, sizeof s->gateway.fingerprint, "%.40s-%08llx", wire_build_id(),
              (unsigned long long)(plan_hash(info->plan) & 0xffffffffu));
     log_info("ready: %s on %u ranks, http://%s; chats: %s", s->gateway.model_id, info->size,
-             s->server.address,
+             s->server.listener.address,
              chat_template_is_plain(s->gateway.chat_template) ? "plain transcripts"
                                                               : "by their template");
 }
@@ -107,6 +106,7 @@ static void on_drain_look(uv_timer_t *timer) {
 
 static void on_signal(uv_signal_t *signal, int number) {
     struct serve *s = signal->data;
+    if (s->ending) return;
     if (s->gateway.draining || !engine_info(s->engine)) {
         uv_timer_stop(&s->drain_timer);
         engine_stop(s->engine);
@@ -134,22 +134,29 @@ static err write_port_file(const char *path, uint16_t port) {
 }
 
 static err announce(struct serve *s) {
-    printf("listening on http://%s\n", s->server.address);
+    printf("listening on http://%s\n", s->server.listener.address);
     if (fflush(stdout) != 0)
         return FAIL(ERR_IO, "standard output cannot be written: %s", strerror(errno));
-    if (s->options->port_file) TRY(write_port_file(s->options->port_file, s->server.port));
+    if (s->options->port_file) TRY(write_port_file(s->options->port_file, s->server.listener.port));
     return ERR_OK;
 }
 
+/* They are watched as long as the loop runs, but do not keep it running. */
 static void watch_signals(struct serve *s) {
     static const int numbers[] = {SIGINT, SIGTERM, SIGUSR1};
     for (size_t i = 0; i < 3; i++) {
         CHECK(uv_signal_init(&s->loop, &s->signals[i]) == 0);
         s->signals[i].data = s;
         uv_signal_start(&s->signals[i], on_signal, numbers[i]);
+        uv_unref((uv_handle_t *)&s->signals[i]);
     }
     CHECK(uv_timer_init(&s->loop, &s->drain_timer) == 0);
     s->drain_timer.data = s;
+}
+
+static void forget_signals(struct serve *s) {
+    for (size_t i = 0; i < 3; i++)
+        if (s->signals[i].data) uv_close((uv_handle_t *)&s->signals[i], NULL);
 }
 
 static err open_access_log(struct serve *s) {
@@ -214,6 +221,7 @@ err cmd_serve(const struct options *o) {
         snprintf(s.message, sizeof s.message, "%s", error_message());
     }
     uv_run(&s.loop, UV_RUN_DEFAULT);
+    forget_signals(&s);
     engine_free(s.engine);
     chat_template_free(s.gateway.chat_template);
     api_keys_deinit(&s.gateway.keys);

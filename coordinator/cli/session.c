@@ -212,6 +212,10 @@ void session_end(struct session *s, err code, const char *message) {
     stop(s);
 }
 
+double session_json_logprob(float logprob) {
+    return logprob < -9999.0f ? -9999.0 : (double)logprob;
+}
+
 json_t *session_ranks_json(const struct session *s) {
     const struct cluster_info *info = engine_info(s->engine);
     json_t *ranks = json_array();

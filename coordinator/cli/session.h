@@ -53,6 +53,9 @@ void session_end(struct session *s, err code, const char *message);
 /* From `ready`: the prompt as token ids, with BOS where the model wants it. */
 MUST_USE err session_encode_prompt(struct session *s, struct token_list *out);
 
+/* A log-probability as JSON can say it: it has no infinity, so -9999 as the API of `serve` has it.
+ */
+double session_json_logprob(float logprob);
 /* {"rank", "host", "weight_bytes", …} for each rank. */
 json_t *session_ranks_json(const struct session *s);
 /* Writes `text` as the file that --json-out names; ERR_IO names it. */

@@ -77,7 +77,8 @@ MUST_USE err cluster_send_step(struct cluster *c, const struct batch *b);
 /* Has the ranks measure something; one measurement at a time and no step in flight.  ERR_RANK_LOST
  * when the cluster is not ready. */
 MUST_USE err cluster_measure(struct cluster *c, const struct measure_ask *ask);
-/* Ends the ranks in good order (SHUTDOWN, then signals); `stopped` follows. */
+/* Ends the ranks in good order (SHUTDOWN, then signals); `stopped` follows, or `failed` when one
+ * was lost before. */
 void cluster_stop(struct cluster *c);
 /* After `failed` or `stopped`; or before cluster_start succeeded (NULL). */
 void cluster_free(struct cluster *c);

@@ -33,6 +33,31 @@ bool api_body_is_json(const struct http_request *request) {
     return !*type || is_type(type, "application/x-www-form-urlencoded");
 }
 
+/* Where the string ends that begins at `at`, behind its quotation mark: at the other one, or not
+ * before n. */
+static size_t end_of_string(const char *body, size_t at, size_t n) {
+    while (at < n && body[at] != '"') at += body[at] == '\\' ? 2 : 1;
+    return at;
+}
+
+/* A value of two bytes becomes one of a hundred when it is an array, of three hundred when it is an
+ * object: what a body may cost is decided before it is parsed.  Returns where there is one too
+ * many, or n. */
+static size_t find_excess(const char *body, size_t n) {
+    size_t n_values = 1, n_nests = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (body[i] == '"') {
+            i = end_of_string(body, i + 1, n);
+            continue;
+        }
+        bool nest = body[i] == '{' || body[i] == '[';
+        n_nests += nest;
+        n_values += nest || body[i] == ',';
+        if (n_nests > API_BODY_MAX_NESTS || n_values > API_BODY_MAX_VALUES) return i;
+    }
+    return n;
+}
+
 /* The member of the outermost object whose value holds byte `end`: its name as it is written, or ""
  * where there is none or its name is longer than any that we know. */
 static void name_member_at(const char *body, size_t end, char *name, size_t size) {
@@ -41,7 +66,7 @@ static void name_member_at(const char *body, size_t end, char *name, size_t size
     for (size_t i = 0; i < end; i++) {
         if (body[i] == '"') {
             begin = i + 1;
-            for (i = begin; i < end && body[i] != '"'; i++) i += body[i] == '\\';
+            i = end_of_string(body, begin, end);
             length = i - begin;
         } else if (body[i] == '{' || body[i] == '[') {
             depth++;
@@ -57,8 +82,19 @@ static void name_member_at(const char *body, size_t end, char *name, size_t size
     }
 }
 
+static bool is_bounded(const char *body, size_t n, struct api_error *e) {
+    char name[sizeof e->param];
+    size_t at = find_excess(body, n);
+    if (at == n) return true;
+    name_member_at(body, at, name, sizeof name);
+    return api_refuse(e, *name ? name : NULL,
+                      "the body has more than %d values, or %d arrays and objects%s%s",
+                      API_BODY_MAX_VALUES, API_BODY_MAX_NESTS, *name ? ", in " : "", name);
+}
+
 json_t *api_body_parse(const char *body, size_t n, struct api_error *e) {
     json_error_t where;
+    if (!is_bounded(body, n, e)) return NULL;
     json_t *root = json_loadb(n ? body : "", n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &where);
     if (json_is_object(root)) return root;
     if (root) {

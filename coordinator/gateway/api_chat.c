@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* api_chat.c: see api_chat.h.  Roles and contents are checked here, so that what a template or the
- * plain transcript gets is what the API allows. */
+/* api_chat.c: see api_chat.h.  Contents are checked here, so that what a template or the plain
+ * transcript gets is what the API allows.  A role is any string: templates know more of them. */
 
 #include "coordinator/gateway/api_chat.h"
 

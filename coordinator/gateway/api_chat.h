@@ -1,4 +1,4 @@
-/* api_chat.h: the messages of a chat request as the text of a prompt.  Free of I/O.  Loop thread.
+/* api_chat.h: the messages of a chat request as the text of a prompt.  Free of I/O.  Any thread.
  */
 // SPDX-License-Identifier: MIT
 #ifndef COORDINATOR_API_CHAT_H

@@ -137,7 +137,8 @@ static bool read_bias(const json_t *root, struct api_request *r, size_t n_vocab,
         char *end;
         errno = 0;
         long token = strtol(key, &end, 10);
-        if (errno || *end || end == key || token < 0 || (size_t)token >= n_vocab)
+        bool plain = *key >= '0' && *key <= '9' && !*end; // strtol would take blanks and signs
+        if (errno || !plain || (size_t)token >= n_vocab)
             return api_refuse(e, "logit_bias", "logit_bias names '%.20s', token ids are 0 to %zu",
                               key, n_vocab - 1);
         double v = json_number_value(value);

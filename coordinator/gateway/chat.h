@@ -6,7 +6,7 @@
  *
  * one paragraph per message, roles system and developer, user, assistant, tool (as "Tool:"), and
  * generation starts after the last "Assistant:".  The stop string "\nUser:" keeps the model from
- * playing both parts.  Free of I/O.  Loop thread. */
+ * playing both parts.  Free of I/O.  Any thread. */
 // SPDX-License-Identifier: MIT
 #ifndef COORDINATOR_CHAT_H
 #define COORDINATOR_CHAT_H

@@ -1,4 +1,4 @@
-/* chat_shape.h: messages in the shape that a template expects.  Free of I/O.  Loop thread. */
+/* chat_shape.h: messages in the shape that a template expects.  Free of I/O.  Any thread. */
 // SPDX-License-Identifier: MIT
 #ifndef COORDINATOR_CHAT_SHAPE_H
 #define COORDINATOR_CHAT_SHAPE_H

@@ -6,7 +6,8 @@
  *
  * Templates expect messages in different shapes, so they are tried out when the model is there:
  * whether contents may be lists of parts, or must be; whether arguments of calls must be objects
- * (the API has them as strings).  Blocks while files are read and templates tried.  Loop thread. */
+ * (the API has them as strings).  Blocks while files are read and templates tried.  Loop thread;
+ * once the model is there nothing changes, and any thread renders. */
 // SPDX-License-Identifier: MIT
 #ifndef COORDINATOR_CHAT_TEMPLATE_H
 #define COORDINATOR_CHAT_TEMPLATE_H

@@ -23,6 +23,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 #include "common/log.h"
@@ -51,12 +52,13 @@ struct conn {
     struct http_parser *parser; // NULL: no byte of a request has come
     struct buf ahead;           // read and not parsed
     struct exchange *exchange;
-    struct buf extra; // header lines of the answer, until its head is written
-    char peer[72];    // address and port
-    bool answering;   // between a complete request and `done`
-    bool parsing;     // inside parse(): done() must not call it again
-    bool resting;     // had its turn; not read until the clock's next look
-    bool streaming;   // the answer is chunked or ends with the connection
+    size_t body_bytes; // of server->bodies_bytes
+    struct buf extra;  // header lines of the answer, until its head is written
+    char peer[72];     // address and port
+    bool answering;    // between a complete request and `done`
+    bool parsing;      // inside parse(): done() must not call it again
+    bool resting;      // had its turn; not read until the clock's next look
+    bool streaming;    // the answer is chunked or ends with the connection
     bool keep_alive, http_1_0, head_only;
     bool finishing;                        // the last answer is written: shut down, linger, close
     bool at_end;                           // the client has ended its side
@@ -121,6 +123,11 @@ static void write_record(struct conn *c) {
 
 /* ---- the end ---- */
 
+static void forget_body(struct conn *c) {
+    c->server->bodies_bytes -= c->body_bytes;
+    c->body_bytes = 0;
+}
+
 static void on_closed(uv_handle_t *handle) {
     struct conn *c = conn_of(handle);
     struct server *s = c->server;
@@ -132,6 +139,7 @@ static void on_closed(uv_handle_t *handle) {
         s->first = c->next;
     if (c->next) c->next->prev = c->prev;
     wheel_remove(&c->watch);
+    forget_body(c);
     http_parser_free(c->parser);
     buf_deinit(&c->ahead);
     buf_deinit(&c->extra);
@@ -275,16 +283,21 @@ static void note_origin(struct conn *c) {
     cors_put_headers(&c->extra, &c->server->gateway->cors, origin->length ? origin->data : "");
 }
 
-static void answer_error(struct conn *c, int status, const char *message) {
+static void answer_error(struct conn *c, struct gateway_status s, const char *message) {
     const struct http_request *request = http_parser_request(c->parser);
     bool known = http_parser_has_head(c->parser);
     c->answering = true;
     c->keep_alive = c->head_only = false;
+    forget_body(c);
     c->head_since_ns = c->body_since_ns = 0;
     begin_record(c, known ? http_method_name(request->method) : "-",
                  known ? request->path.data : "-");
     note_origin(c);
-    gateway_reply_error(&responder, c, status, "invalid_request_error", NULL, NULL, message);
+    gateway_reply_error(&responder, c, s.status, s.type, NULL, s.code, message);
+}
+
+static void answer_bad(struct conn *c, int status, const char *message) {
+    answer_error(c, (struct gateway_status){status, "invalid_request_error", NULL}, message);
 }
 
 /* A request that is complete, or whose body nobody wants: then the connection ends. */
@@ -294,6 +307,7 @@ static void answer_request(struct conn *c) {
     c->keep_alive = request->keep_alive;
     c->http_1_0 = request->http_1_0;
     c->head_only = request->method == HTTP_METHOD_HEAD;
+    forget_body(c);
     c->head_since_ns = c->body_since_ns = 0;
     begin_record(c, http_method_name(request->method), request->path.data);
     note_origin(c);
@@ -304,10 +318,22 @@ static void answer_request(struct conn *c) {
 }
 
 /* Is the body wanted that follows?  Without a key, say, nobody makes us keep megabytes. */
-static bool admit_body(struct conn *c) {
-    if (gateway_refuses(c->server->gateway, http_parser_request(c->parser))) return false;
-    if (http_parser_expects_word(c->parser)) write_bytes(c, "HTTP/1.1 100 Continue\r\n\r\n", 25);
-    return true;
+static void answer_head(struct conn *c) {
+    if (gateway_refuses(c->server->gateway, http_parser_request(c->parser)))
+        answer_request(c);
+    else if (http_parser_expects_word(c->parser))
+        write_bytes(c, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+}
+
+/* More of a body has come: is there still room for it beside those of others? */
+static void count_body(struct conn *c) {
+    uint64_t most = (uint64_t)CONN_MAX_BODIES * limits_of(c)->body_bytes;
+    size_t bytes = http_parser_request(c->parser)->body.length;
+    c->server->bodies_bytes += bytes - c->body_bytes;
+    c->body_bytes = bytes;
+    if (c->server->bodies_bytes > most)
+        answer_error(c, gateway_status_of(ERR_BUSY),
+                     "too many long requests are on their way: try again later");
 }
 
 /* Feeds the parser with what is at hand; returns how much of it was taken. */
@@ -324,14 +350,13 @@ static size_t parse_ahead(struct conn *c) {
             http_parser_feed(c->parser, c->ahead.data + at, c->ahead.length - at, &taken);
         if (event == HTTP_FAILED) {
             c->server->gateway->connections.ended[CONN_END_BAD_REQUEST]++;
-            answer_error(c, http_parser_status(c->parser), http_parser_message(c->parser));
+            answer_bad(c, http_parser_status(c->parser), http_parser_message(c->parser));
             break;
         }
-        bool unread = event == HTTP_HEAD_DONE && !admit_body(c);
-        if (event == HTTP_MESSAGE || unread) {
-            answered++;
-            answer_request(c);
-        }
+        if (event == HTTP_NEED_MORE) count_body(c);
+        if (event == HTTP_HEAD_DONE) answer_head(c);
+        if (event == HTTP_MESSAGE) answer_request(c);
+        answered += event == HTTP_MESSAGE;
     }
     return at;
 }
@@ -407,7 +432,7 @@ static void name_peer(struct conn *c) {
     snprintf(c->peer, sizeof c->peer, v6 ? "[%s]:%u" : "%s:%u", number, ntohs(port));
 }
 
-void conn_accept(struct server *s) {
+void conn_open(struct server *s, int fd) {
     struct conn *c = mem_zalloc(sizeof *c);
     c->server = s;
     CHECK(uv_tcp_init(s->loop, &c->tcp) == 0);
@@ -421,7 +446,8 @@ void conn_accept(struct server *s) {
     s->gateway->connections.open = s->n_conns;
     s->gateway->connections.accepted++;
     c->idle_since_ns = c->progress_ns = clock_ns();
-    if (uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)&c->tcp) != 0) {
+    if (uv_tcp_open(&c->tcp, fd) != 0) {
+        close(fd);
         conn_close(c);
         return;
     }
@@ -479,7 +505,7 @@ static void expire(struct conn *c) {
         conn_close(c);
     } else if (c->head_since_ns) {
         m->ended[CONN_END_SLOW_REQUEST]++;
-        answer_error(c, 408, "the request did not arrive in time");
+        answer_bad(c, 408, "the request did not arrive in time");
     } else {
         m->ended[CONN_END_IDLE]++;
         finish(c);

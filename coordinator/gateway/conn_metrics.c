@@ -27,7 +27,7 @@ void conn_metrics_put(const struct conn_metrics *m, struct buf *out) {
     exposition_put_counter(out, "lockstep:connections_total", "Connections that were accepted.",
                            m->accepted);
     exposition_put_counter(out, "lockstep:accept_pauses_total",
-                           "Times that the limit of connections was reached and clients waited.",
+                           "Times that clients had to wait: for a connection to close, or a file.",
                            m->pauses);
     put_ended(m, out);
 }

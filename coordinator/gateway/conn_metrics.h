@@ -22,7 +22,7 @@ enum conn_end {
 struct conn_metrics {
     uint32_t open;
     uint64_t accepted;
-    uint64_t pauses; // the limit was reached: the next clients waited
+    uint64_t pauses; // no room, or no file to be had: the next clients waited
     uint64_t ended[CONN_END_COUNT];
 };
 

@@ -379,7 +379,7 @@ const char *http_parser_message(const struct http_parser *p) {
 }
 
 bool http_parser_is_inside(const struct http_parser *p) {
-    return p->inside && !p->complete;
+    return (p->inside || p->after_cr) && !p->complete; // half an empty line is one as well
 }
 
 bool http_parser_has_head(const struct http_parser *p) {

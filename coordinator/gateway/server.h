@@ -2,8 +2,8 @@
  *
  * One timer watches over all connections, by a wheel of the times when each is to be looked at: an
  * idle server wakes for nothing, and ten thousand idle connections cost no more.  At the limit of
- * connections the next client is left waiting in the kernel's queue until one closes: nothing polls
- * and nobody is refused.  Loop thread. */
+ * connections, or of open files, the next clients wait in the kernel's queue until one closes:
+ * nothing polls and nobody is refused.  Loop thread. */
 // SPDX-License-Identifier: MIT
 #ifndef COORDINATOR_SERVER_H
 #define COORDINATOR_SERVER_H
@@ -13,13 +13,14 @@
 
 #include "common/error.h"
 #include "coordinator/gateway/gateway.h"
+#include "coordinator/gateway/listener.h"
 #include "coordinator/gateway/wheel.h"
 
 struct conn;
 
 struct server {
     uv_loop_t *loop;
-    uv_tcp_t listener;
+    struct listener listener;
     uv_timer_t clock;
     uv_work_t work; // see server_work.c
     struct gateway *gateway;
@@ -27,15 +28,13 @@ struct server {
     uint64_t wake_ns;   // when the clock goes off; UINT64_MAX: it stands still
     struct conn *first; // all connections
     uint32_t n_conns;
-    bool paused;       // at the limit: a client waits
-    bool refusal_said; // that one could not be accepted
+    uint64_t bodies_bytes;          // of bodies on their way
+    bool limit_said, shortage_said; // that clients wait, and why
     bool closing;
     uint64_t closing_since_ns;
-    int open_handles; // listener and clock
+    int open_parts; // listener and clock
     void (*closed)(void *ctx);
     void *ctx;
-    char address[96]; // "127.0.0.1:8080"
-    uint16_t port;
 };
 
 /* Binds and listens; port 0 takes any.  ERR_ADDRESS names host and port and what is wrong.  The

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* server_work.c: side work on a thread of libuv's pool: one request is enough, since one work runs
- * at a time. */
+ * at a time.
+ *
+ * A long body becomes a million small pieces of memory.  Freed, the C library would keep them for
+ * the thread that had them, and the pool has four: so they go back to the system at once. */
 
+#include <malloc.h>
 #include <stddef.h>
 
 #include "coordinator/gateway/server.h"
@@ -9,6 +13,7 @@
 static void on_work(uv_work_t *request) {
     struct side_work *w = request->data;
     w->work(w);
+    malloc_trim(0);
 }
 
 static void on_done(uv_work_t *request, int status) {

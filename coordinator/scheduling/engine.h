@@ -82,7 +82,7 @@ void engine_resume(struct engine *e, uint64_t id);
  * are lost. */
 MUST_USE err engine_measure(struct engine *e, const struct measure_ask *ask);
 /* No new requests; running ones go on (drain).  engine_stop ends the ranks at once: open requests
- * get `end` with ERR_CANCELLED, then `stopped`. */
+ * get `end` with ERR_CANCELLED, then `stopped`, or `failed` when a rank was lost before. */
 void engine_drain(struct engine *e);
 void engine_stop(struct engine *e);
 /* After `failed` or `stopped`. */

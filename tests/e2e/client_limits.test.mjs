@@ -82,6 +82,24 @@ await cases({
     },
 
     // Other clients wait in the kernel's queue, at the limit of connections and at that of open files.
+    // What a body may become in memory is bounded, not only its bytes; and none of it stays.
+    async 'bodies of many values'() {
+        const server = await serve(['-n', '1']);
+        const ask = (value, n) => post(server, '/v1/completions', `{"prompt":"x","max_tokens":1,"junk":[${Array(n).fill(value)}]}`);
+        equal((await ask('"aaa"', 10)).status, 200, 'status of a body with a few');
+        const before = rss(server), peak = () => +/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${server.child.pid}/status`, 'utf8'))[1] * 1024;
+        for (const value of ['{}', '[]']) {
+            const refused = await ask(value, 2000000);
+            equal(refused.status, 400, `status of a body with two million ${value}`);
+            check(/ values, or \d+ arrays/.test((await refused.json()).error.message), 'a sentence');
+        }
+        for (let i = 0; i < 8; i++) equal((await ask('"aaa"', 1000000)).status, 200, 'status of a body with a million strings');
+        const most = (peak() - before) / 2 ** 20, left = (rss(server) - before) / 2 ** 20;
+        if (!sanitized) check(most < 256 && left < 128, `they took ${most.toFixed(0)} MiB, ${left.toFixed(0)} MiB stay`);
+        equal(await server.stop(), 0, 'exit code');
+        return `they took ${most.toFixed(0)} MiB, ${left.toFixed(0)} MiB stay`;
+    },
+
     async 'more clients than there is room for'() {
         for (const [what, args, prefix] of [['connections', ['--max-connections', '20'], []], ['open files', [], ['sh', '-c', 'ulimit -n 120 && exec "$@"', 'sh']]]) {
             const server = await serve(['-n', '1', ...args], {prefix});

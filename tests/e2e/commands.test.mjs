@@ -146,6 +146,19 @@ await cases({
         equal([one.length, one[1].tokens], [2, 1], 'a text of one token');
     },
 
+    // An output head of which nothing is a number: no token is possible, and the answers are JSON all the same.
+    async 'numbers that JSON does not have'() {
+        const model = join(scratch, 'nan.gguf');
+        await good(join(tests, 'make_model'), ['--out', model, '--type', 'F32', '--output-type', 'F32']);
+        const bytes = readFileSync(model);
+        writeFileSync(model, bytes.fill(0xff, bytes.length - 256 * 512 * 4)); // output.weight is the last
+        const rows = lines((await good(lockstep, ['eval', '--model', model, '--prompt', prompt, '--top', '2'])).stdout), last = rows.pop();
+        for (const row of rows) equal(row.top.map(t => t[1]), [-9999, -9999], 'log-probabilities of what is impossible');
+        equal(last, {perplexity: null, tokens: rows.length}, 'the last line');
+        const j = await runJson(['--model', model, '--prompt', prompt, '--max-tokens', '2', '--logprobs', '2']);
+        for (const t of j.tokens) equal([t.logprob, t.top.length, t.top[0][1]], [-9999, 2, -9999], 'a token');
+    },
+
     async 'tokenize'() {
         const text = 'Grüße, 世界! <|endoftext|> ok\n';
         const r = JSON.parse((await good(lockstep, ['tokenize', '--json', text])).stdout);

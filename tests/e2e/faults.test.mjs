@@ -7,7 +7,7 @@ import {copyFileSync, readFileSync, readdirSync, renameSync, rmSync, statSync, t
 import {connect} from 'node:net';
 import {hostname} from 'node:os';
 import {join} from 'node:path';
-import {cases, check, demo, equal, good, lockstep, mpirun, openStream, post, run, sanitized, scratch, serve,
+import {cases, check, demo, dial, equal, get, good, lockstep, mpirun, openStream, post, run, sanitized, scratch, serve,
     sleep, status, tests, until} from './harness.mjs';
 import {named, noteSegments, nothingLeft, ours, runtime, someRanks, temporary, within} from './leftovers.mjs';
 
@@ -233,6 +233,22 @@ await cases({
         rmSync(model);
         await nothingLeft('a file that shrinks');
         return `ended after ${Math.round(ms)} ms`;
+    },
+
+    // A client that does not read its answers holds the end up, for the two seconds that it may.
+    async 'SIGTERM while a server ends that has lost a rank'() {
+        const server = await serve(['-n', '2', ...long]);
+        const deaf = await dial(server);
+        deaf.socket.pause();
+        deaf.send(get('/metrics').repeat(2000));
+        const job = await someRanks(2);
+        process.kill(job[1].pid, 'SIGKILL');
+        await until('it takes no clients any more', () => dial(server).then(c => void c.socket.destroy(), () => true));
+        equal(server.child.exitCode, null, 'exit code while the client does not read');
+        server.child.kill('SIGTERM');
+        equal(await exited(server), code.rankLost, 'exit code');
+        deaf.socket.destroy();
+        await nothingLeft('SIGTERM after a lost rank');
     },
 
     async 'kill -9 of mpirun'() {

@@ -33,7 +33,7 @@ mapfile -t files < <(list coordinator/scheduling | without 'coordinator/scheduli
 forbid 'uv\.h|coordinator/(cluster|gateway|cli)/' 'scheduling is free of I/O' "${files[@]}"
 mapfile -t files < <(list coordinator/template)
 forbid 'uv\.h|coordinator/(cluster|gateway|cli|scheduling)/' 'templates know nothing but common' "${files[@]}"
-mapfile -t files < <(list coordinator/gateway | without 'coordinator/gateway/(conn|server)[a-z_]*\.[ch]')
+mapfile -t files < <(list coordinator/gateway | without 'coordinator/gateway/(conn|listener|server)[a-z_]*\.[ch]')
 forbid 'uv\.h' 'in the gateway only connections hold handles' "${files[@]}"
 mapfile -t files < <(list coordinator/load)
 forbid 'coordinator/(cli|cluster|gateway|scheduling)/' 'the load generator is a client of any server' "${files[@]}"

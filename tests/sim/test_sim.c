@@ -401,16 +401,6 @@ static void leaving_in_every_state(void **state) {
     assert_true(n_left > 200 && n_preempted > 200);
 }
 
-static int setup(void **state) {
-    *state = demo_tokenizer();
-    return 0;
-}
-
-static int teardown(void **state) {
-    tokenizer_free(*state);
-    return 0;
-}
-
 int main(int argc, char **argv) {
     recording = argc > 1 ? argv[1] : NULL;
     const struct CMUnitTest tests[] = {
@@ -426,5 +416,5 @@ int main(int argc, char **argv) {
         cmocka_unit_test(ranks_do_not_wait),
         cmocka_unit_test(leaving_in_every_state),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, demo_tokenizer_open, demo_tokenizer_close);
 }

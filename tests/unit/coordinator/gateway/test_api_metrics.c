@@ -11,9 +11,7 @@
 
 #include "tests/unit/coordinator/gateway/fake_client.h"
 #include "tests/unit/coordinator/gateway/fake_engine.h"
-#include "tests/unit/coordinator/scheduling/demo_tokenizer.h"
-
-static struct tokenizer *tokenizer;
+#include "tests/unit/coordinator/gateway/group_tokenizer.h"
 
 struct world {
     struct engine engine;
@@ -182,23 +180,11 @@ static void prompts_as_text(void **state) {
     close_world(&w);
 }
 
-static int setup(void **state) {
-    (void)state;
-    tokenizer = demo_tokenizer();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    tokenizer_free(tokenizer);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_idle_server),  cmocka_unit_test(a_server_without_ranks),
         cmocka_unit_test(complete_ones),   cmocka_unit_test(failed_ones),
         cmocka_unit_test(prompts_as_text),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
 }

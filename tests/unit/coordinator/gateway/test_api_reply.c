@@ -11,9 +11,7 @@
 #include <string.h>
 
 #include "coordinator/gateway/api_reply.h"
-#include "tests/unit/coordinator/scheduling/demo_tokenizer.h"
-
-static struct tokenizer *tokenizer;
+#include "tests/unit/coordinator/gateway/group_tokenizer.h"
 
 static const struct reply_head text_head = {.id = "cmpl-1",
                                             .created_s = 1700000000,
@@ -289,18 +287,6 @@ static void characters_are_code_points(void **state) {
     assert_int_equal(reply_count_characters("a\xC3\xA9\xE4\xB8\xAD\xF0\x9F\x98\x80", 10), 4);
 }
 
-static int setup(void **state) {
-    (void)state;
-    tokenizer = demo_tokenizer();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    tokenizer_free(tokenizer);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_completion),
@@ -312,5 +298,5 @@ int main(void) {
         cmocka_unit_test(logprobs_of_a_chat),
         cmocka_unit_test(characters_are_code_points),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
 }

@@ -10,11 +10,9 @@
 
 #include "coordinator/gateway/api_request.h"
 #include "coordinator/gateway/chat.h"
-#include "tests/unit/coordinator/scheduling/demo_tokenizer.h"
+#include "tests/unit/coordinator/gateway/group_tokenizer.h"
 
 #define MODEL "demo-q8_0"
-
-static struct tokenizer *tokenizer;
 
 /* The body's bytes in memory of their own size, so that ASan sees a step beyond the end. */
 static bool parse_bytes(struct api_request *r, bool chat, const char *body, size_t n,
@@ -375,6 +373,8 @@ static void out_of_range_is_named(void **state) {
         {"\"logit_bias\":{\"2048\":1}", "logit_bias"},
         {"\"logit_bias\":{\"-1\":1}", "logit_bias"},
         {"\"logit_bias\":{\"x\":1}", "logit_bias"},
+        {"\"logit_bias\":{\" 5\":1}", "logit_bias"},
+        {"\"logit_bias\":{\"+5\":1}", "logit_bias"},
         {"\"logit_bias\":{\"\":1}", "logit_bias"},
         {"\"logit_bias\":{\"5x\":1}", "logit_bias"},
         {"\"logit_bias\":{\"99999999999999999999\":1}", "logit_bias"},
@@ -552,16 +552,36 @@ static void depth_is_bounded(void **state) {
     }
 }
 
-static int setup(void **state) {
+/* A body of bytes is not one of values, each of which costs memory. */
+static void values_are_counted(void **state) {
     (void)state;
-    tokenizer = demo_tokenizer();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    tokenizer_free(tokenizer);
-    return 0;
+    static const struct {
+        const char *value;
+        int n_allowed;
+    } cases[] = {
+        {"1", API_BODY_MAX_VALUES - 3}, // beside the object, the prompt and the array
+        {"[]", API_BODY_MAX_NESTS - 2},
+        {"{}", API_BODY_MAX_NESTS - 2},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int more = 0; more < 2; more++) {
+            struct buf body;
+            struct api_request r;
+            struct api_error e;
+            buf_init(&body, 0);
+            buf_puts(&body, "{\"prompt\":\"[{,\\\"[{,\",\"x\":["); // text is no value
+            for (int k = 0; k < cases[i].n_allowed + more; k++) {
+                if (k) buf_putc(&body, ',');
+                buf_puts(&body, cases[i].value);
+            }
+            buf_puts(&body, "]}");
+            bool taken = parse_bytes(&r, false, body.data, body.length, &e);
+            if (taken) api_request_deinit(&r);
+            if (taken == (more == 1) || strcmp(more ? "x" : "", e.param) != 0)
+                fail_msg("%d of %s: %s", cases[i].n_allowed + more, cases[i].value, e.message);
+            buf_deinit(&body);
+        }
+    }
 }
 
 int main(void) {
@@ -585,6 +605,7 @@ int main(void) {
         cmocka_unit_test(another_model_is_not_found),
         cmocka_unit_test(malformed_json_is_refused),
         cmocka_unit_test(depth_is_bounded),
+        cmocka_unit_test(values_are_counted),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
 }

@@ -10,9 +10,8 @@
 
 #include "tests/unit/coordinator/gateway/fake_client.h"
 #include "tests/unit/coordinator/gateway/fake_engine.h"
-#include "tests/unit/coordinator/scheduling/demo_tokenizer.h"
+#include "tests/unit/coordinator/gateway/group_tokenizer.h"
 
-static struct tokenizer *tokenizer;
 static struct engine engine;
 static struct gateway gateway = {.engine = &engine, .model_id = "demo"};
 
@@ -140,16 +139,9 @@ static void the_model_must_be_known(void **state) {
 }
 
 static int setup(void **state) {
-    (void)state;
-    tokenizer = demo_tokenizer();
+    int failed = open_tokenizer(state);
     fake_engine_init(&engine, tokenizer);
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    tokenizer_free(tokenizer);
-    return 0;
+    return failed;
 }
 
 int main(void) {
@@ -158,5 +150,5 @@ int main(void) {
         cmocka_unit_test(there_and_back),      cmocka_unit_test(refusals_name_the_field),
         cmocka_unit_test(both_are_bounded),    cmocka_unit_test(the_model_must_be_known),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, close_tokenizer);
 }

@@ -11,9 +11,7 @@
 
 #include "coordinator/gateway/api_chat.h"
 #include "tests/unit/common/gguf_builder.h"
-#include "tests/unit/coordinator/scheduling/demo_tokenizer.h"
-
-static struct tokenizer *tokenizer;
+#include "tests/unit/coordinator/gateway/group_tokenizer.h"
 
 /* A file without tensors that holds templates: key, text, key, text, …, NULL. */
 static struct gguf *model_with(const char *const pairs[]) {
@@ -199,18 +197,6 @@ static void arguments_of_calls_are_objects_where_needed(void **state) {
               body, "a=1");
 }
 
-static int load_tokenizer(void **state) {
-    (void)state;
-    tokenizer = demo_tokenizer();
-    return 0;
-}
-
-static int free_tokenizer(void **state) {
-    (void)state;
-    tokenizer_free(tokenizer);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_template_chats_are_plain),
@@ -222,5 +208,5 @@ int main(void) {
         cmocka_unit_test(developers_are_the_system_s_where_unknown),
         cmocka_unit_test(arguments_of_calls_are_objects_where_needed),
     };
-    return cmocka_run_group_tests(tests, load_tokenizer, free_tokenizer);
+    return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
 }

@@ -10,9 +10,12 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,7 +23,7 @@
 #include "common/clock.h"
 #include "coordinator/gateway/conn.h"
 #include "tests/unit/coordinator/gateway/fake_engine.h"
-#include "tests/unit/coordinator/scheduling/demo_tokenizer.h"
+#include "tests/unit/coordinator/gateway/group_tokenizer.h"
 
 #define SECOND       ((uint64_t)1000 * 1000 * 1000)
 #define UNREAD_BYTES ((size_t)256 << 10)
@@ -35,8 +38,6 @@ static const struct client_limits limits = {.head_bytes = (size_t)16 << 10,
                                             .idle_ns = 75 * SECOND,
                                             .write_ns = 30 * SECOND,
                                             .ping_ns = 5 * SECOND};
-
-static struct tokenizer *tokenizer;
 
 struct world {
     uv_loop_t loop;
@@ -58,7 +59,8 @@ static void open_world(struct world *w) {
     assert_int_equal(uv_loop_init(&w->loop), 0);
     assert_int_equal(server_listen(&w->server, &w->loop, &w->gateway, "127.0.0.1", 0), ERR_OK);
     int small = 65536; // of the kernel's buffers, on both sides: the server's queue fills early
-    assert_int_equal(uv_send_buffer_size((uv_handle_t *)&w->server.listener, &small), 0);
+    assert_int_equal(setsockopt(w->server.listener.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small),
+                     0);
 }
 
 /* Everything is closed, and the loop agrees. */
@@ -76,15 +78,25 @@ struct client {
     bool at_end; // the server has closed
 };
 
-static void dial(struct world *w, struct client *c) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(w->server.port)};
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+static void prepare(struct client *c) {
     *c = (struct client){.fd = socket(AF_INET, SOCK_STREAM, 0)};
     buf_init(&c->heard, 0);
     int small = 32768;
     setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int)); // pieces arrive as pieces
+}
+
+static void connect_to(struct world *w, struct client *c) {
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(w->server.listener.port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_int_equal(connect(c->fd, (struct sockaddr *)&address, sizeof address), 0);
     turn(w);
+}
+
+static void dial(struct world *w, struct client *c) {
+    prepare(c);
+    connect_to(w, c);
 }
 
 static void say(struct world *w, struct client *c, const char *text) {
@@ -141,6 +153,14 @@ static const char *post(char out[600], const char *json) {
     return out;
 }
 
+/* A world with a client that waits for a completion. */
+static void open_with_request(struct world *w, struct client *c, const char *json) {
+    char request[600];
+    open_world(w);
+    dial(w, c);
+    say(w, c, post(request, json));
+}
+
 static void slow_requests_time_out(void **state) {
     (void)state;
     static const char *const parts[] = {
@@ -188,6 +208,23 @@ static void silent_connections_are_closed(void **state) {
     close_world(&w);
 }
 
+/* An empty line before a request is passed over, in pieces too. */
+static void a_line_end_comes_in_two_pieces(void **state) {
+    (void)state;
+    struct world w;
+    struct client c;
+    open_world(&w);
+    dial(&w, &c);
+    say(&w, &c, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n\r");
+    say(&w, &c, "\n\r");
+    say(&w, &c, "\nGET /nothing HTTP/1.1\r\nHost: h\r\n\r\n");
+    listen_for(&w, &c, 300); // both answers
+    assert_true(hears(&c, "200 OK") && hears(&c, "404 Not Found"));
+    assert_false(hears(&c, "400 Bad Request"));
+    hang_up(&c);
+    close_world(&w);
+}
+
 /* Who sends the second request slowly has the whole time for it. */
 static void each_request_has_its_own_time(void **state) {
     (void)state;
@@ -210,12 +247,9 @@ static void each_request_has_its_own_time(void **state) {
 /* While a request waits, and while it is prefilled. */
 static void silent_streams_get_comments(void **state) {
     (void)state;
-    char request[600];
     struct world w;
     struct client c;
-    open_world(&w);
-    dial(&w, &c);
-    say(&w, &c, post(request, "{\"prompt\":\"x\",\"stream\":true}"));
+    open_with_request(&w, &c, "{\"prompt\":\"x\",\"stream\":true}");
     uint64_t now = clock_ns();
     tick(&w, now + limits.ping_ns - SECOND);
     listen_to(&w, &c);
@@ -268,6 +302,61 @@ static void at_the_limit_clients_wait(void **state) {
     close_world(&w);
 }
 
+/* From now on this process can open no file. */
+static struct rlimit open_no_more(void) {
+    struct rlimit before, now;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int lowest_free = dup(STDIN_FILENO);
+    close(lowest_free);
+    now = before;
+    now.rlim_cur = (rlim_t)lowest_free;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &now), 0);
+    return before;
+}
+
+/* Nor is anybody refused when no file can be opened for a client: it is taken when one is closed,
+ * or a second later. */
+static void without_a_file_clients_wait(void **state) {
+    (void)state;
+    struct world w;
+    struct client first, second, third;
+    open_world(&w);
+    dial(&w, &first);
+    prepare(&second);
+    prepare(&third);
+    struct rlimit before = open_no_more();
+    connect_to(&w, &second);
+    connect_to(&w, &third);
+    say(&w, &second, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
+    say(&w, &third, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
+    listen_to(&w, &second);
+    assert_true(second.heard.length == 0 && !second.at_end);
+    assert_int_equal(w.server.n_conns, 1);
+    assert_int_equal(w.gateway.connections.pauses, 1);
+    assert_false(uv_is_active((uv_handle_t *)&w.server.listener.poll)); // nothing polls
+    hang_up(&first);                                                    // both ends were files
+    turn(&w);
+    listen_to(&w, &second);
+    assert_true(hears(&second, "200 OK"));
+    listen_for(&w, &third, 1);
+    assert_true(hears(&third, "200 OK"));
+
+    struct client fourth;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    prepare(&fourth);
+    open_no_more();
+    connect_to(&w, &fourth);
+    say(&w, &fourth, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_int_equal(w.server.n_conns, 2);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0); // somebody else has closed some
+    listen_for(&w, &fourth, 1);
+    assert_true(hears(&fourth, "200 OK"));
+    hang_up(&second);
+    hang_up(&third);
+    hang_up(&fourth);
+    close_world(&w);
+}
+
 static void closing_at_the_limit(void **state) {
     (void)state;
     struct world w;
@@ -300,13 +389,10 @@ static void draining_keeps_no_connection(void **state) {
 
 static void who_leaves_is_noticed_at_once(void **state) {
     (void)state;
-    char request[600];
     for (int half = 0; half < 2; half++) {
         struct world w;
         struct client c;
-        open_world(&w);
-        dial(&w, &c);
-        say(&w, &c, post(request, "{\"prompt\":\"x\",\"stream\":true}"));
+        open_with_request(&w, &c, "{\"prompt\":\"x\",\"stream\":true}");
         fake_text(&w.engine, 0, 0, "text");
         assert_false(w.engine.requests[0].abandoned);
         if (half)
@@ -354,13 +440,10 @@ static void who_does_not_read_is_dropped(void **state) {
 /* A whole answer may be larger than a stream's queue; it waits as long as there is progress. */
 static void a_large_answer_waits_for_its_reader(void **state) {
     (void)state;
-    char request[600];
     for (int stalls = 0; stalls < 2; stalls++) {
         struct world w;
         struct client c;
-        open_world(&w);
-        dial(&w, &c);
-        say(&w, &c, post(request, "{\"prompt\":\"x\"}"));
+        open_with_request(&w, &c, "{\"prompt\":\"x\"}");
         say_much(&w, 500); // 1 MB
         fake_finish(&w.engine, 0, 0, FINISH_LENGTH);
         fake_end(&w.engine, 0, ERR_OK, "");
@@ -413,18 +496,50 @@ static void answers_wait_for_their_reader(void **state) {
 
 static void what_is_sent_ahead_is_bounded(void **state) {
     (void)state;
-    char request[600], flood[10001];
+    char flood[10001];
     struct world w;
     struct client c;
-    open_world(&w);
-    dial(&w, &c);
-    say(&w, &c, post(request, "{\"prompt\":\"x\"}"));
+    open_with_request(&w, &c, "{\"prompt\":\"x\"}");
     memset(flood, '\n', sizeof flood - 1);
     flood[sizeof flood - 1] = '\0';
     for (size_t sent = 0; sent <= CONN_MAX_AHEAD_BYTES && w.engine.requests[0].open; sent += 10000)
         say(&w, &c, flood);
     assert_true(w.engine.requests[0].abandoned);
     hang_up(&c);
+    close_world(&w);
+}
+
+/* All bodies together are bounded, not only each: the one that is too much is refused. */
+static void bodies_of_all_are_bounded(void **state) {
+    (void)state;
+    enum { N = CONN_MAX_BODIES + 1 }; // of 98 bytes when there is room for CONN_MAX_BODIES of 100
+    char request[200];
+    struct world w;
+    struct client c[N], last;
+    open_world(&w);
+    w.gateway.limits.body_bytes = 100;
+    snprintf(request, sizeof request,
+             "POST /tokenize HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n"
+             "{\"content\":\"%086d",
+             0); // all but the last two
+    for (int i = 0; i < N; i++) {
+        dial(&w, &c[i]);
+        say(&w, &c[i], request);
+    }
+    for (int i = 0; i < 2; i++) {
+        dial(&w, &last);
+        say(&w, &last, request);
+        if (i == 1) say(&w, &last, "\"}");
+        listen_to(&w, &last);
+        assert_true(hears(&last, i ? "HTTP/1.1 200 " : "HTTP/1.1 429 "));
+        hang_up(&last);
+        say(&w, &c[i], "\"}"); // makes room
+        listen_to(&w, &c[i]);
+        assert_true(hears(&c[i], "HTTP/1.1 200 "));
+    }
+    for (int i = 0; i < N; i++) hang_up(&c[i]);
+    turn(&w);
+    assert_int_equal(w.server.bodies_bytes, 0);
     close_world(&w);
 }
 
@@ -475,12 +590,9 @@ static void closing_lets_answers_finish(void **state) {
 
 static void closing_does_not_wait_for_ever(void **state) {
     (void)state;
-    char request[600];
     struct world w;
     struct client c;
-    open_world(&w);
-    dial(&w, &c);
-    say(&w, &c, post(request, "{\"prompt\":\"x\"}"));
+    open_with_request(&w, &c, "{\"prompt\":\"x\"}");
     server_close(&w.server, NULL, NULL);
     close_world(&w); // returns although the request has no answer
     assert_true(w.engine.requests[0].abandoned);
@@ -541,10 +653,11 @@ static void a_taken_port_is_named(void **state) {
     struct world w;
     struct server second;
     open_world(&w);
-    assert_int_equal(server_listen(&second, &w.loop, &w.gateway, "127.0.0.1", w.server.port),
-                     ERR_ADDRESS);
+    assert_int_equal(
+        server_listen(&second, &w.loop, &w.gateway, "127.0.0.1", w.server.listener.port),
+        ERR_ADDRESS);
     char port[8];
-    snprintf(port, sizeof port, "%u", w.server.port);
+    snprintf(port, sizeof port, "%u", w.server.listener.port);
     assert_non_null(strstr(error_message(), port));
     struct server third;
     assert_int_equal(server_listen(&third, &w.loop, &w.gateway, "no such host", 0), ERR_ADDRESS);
@@ -552,25 +665,15 @@ static void a_taken_port_is_named(void **state) {
     close_world(&w);
 }
 
-static int setup(void **state) {
-    (void)state;
-    tokenizer = demo_tokenizer();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    tokenizer_free(tokenizer);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slow_requests_time_out),
         cmocka_unit_test(silent_connections_are_closed),
         cmocka_unit_test(each_request_has_its_own_time),
+        cmocka_unit_test(a_line_end_comes_in_two_pieces),
         cmocka_unit_test(silent_streams_get_comments),
         cmocka_unit_test(at_the_limit_clients_wait),
+        cmocka_unit_test(without_a_file_clients_wait),
         cmocka_unit_test(closing_at_the_limit),
         cmocka_unit_test(draining_keeps_no_connection),
         cmocka_unit_test(who_leaves_is_noticed_at_once),
@@ -578,11 +681,13 @@ int main(void) {
         cmocka_unit_test(a_large_answer_waits_for_its_reader),
         cmocka_unit_test(answers_wait_for_their_reader),
         cmocka_unit_test(what_is_sent_ahead_is_bounded),
+        cmocka_unit_test(bodies_of_all_are_bounded),
         cmocka_unit_test(a_refusal_survives_what_follows),
         cmocka_unit_test(closing_lets_answers_finish),
         cmocka_unit_test(closing_does_not_wait_for_ever),
         cmocka_unit_test(requests_are_logged),
         cmocka_unit_test(a_taken_port_is_named),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    signal(SIGPIPE, SIG_IGN); // as in lockstep
+    return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
 }

@@ -11,14 +11,12 @@
 #include "common/clock.h"
 #include "tests/unit/coordinator/gateway/fake_client.h"
 #include "tests/unit/coordinator/gateway/fake_engine.h"
-#include "tests/unit/coordinator/scheduling/demo_tokenizer.h"
+#include "tests/unit/coordinator/gateway/group_tokenizer.h"
 
 #define TEXT   "/v1/completions"
 #define SECOND ((uint64_t)1000 * 1000 * 1000)
 #define CHAT   "/v1/chat/completions"
 #define HELLO  "\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]"
-
-static struct tokenizer *tokenizer;
 
 struct world {
     struct engine engine;
@@ -562,18 +560,6 @@ static void a_silent_stream_gets_pings(void **state) {
     end(&w);
 }
 
-static int setup(void **state) {
-    (void)state;
-    tokenizer = demo_tokenizer();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    tokenizer_free(tokenizer);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_completion),
@@ -595,5 +581,5 @@ int main(void) {
         cmocka_unit_test(leaving_abandons_the_work),
         cmocka_unit_test(a_silent_stream_gets_pings),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
 }

@@ -11,13 +11,12 @@
 
 #include "tests/unit/coordinator/gateway/fake_client.h"
 #include "tests/unit/coordinator/gateway/fake_engine.h"
-#include "tests/unit/coordinator/scheduling/demo_tokenizer.h"
+#include "tests/unit/coordinator/gateway/group_tokenizer.h"
 
 #define TEXT  "/v1/completions"
 #define CHAT  "/v1/chat/completions"
 #define SPACE "                                                                "
 
-static struct tokenizer *tokenizer;
 static struct buf long_body;
 
 struct world {
@@ -240,17 +239,13 @@ static void long_texts_become_tokens(void **state) {
 }
 
 static int setup(void **state) {
-    (void)state;
-    tokenizer = demo_tokenizer();
     buf_init(&long_body, 0);
-    return 0;
+    return open_tokenizer(state);
 }
 
 static int teardown(void **state) {
-    (void)state;
-    tokenizer_free(tokenizer);
     buf_deinit(&long_body);
-    return 0;
+    return close_tokenizer(state);
 }
 
 int main(void) {

@@ -11,9 +11,7 @@
 #include "coordinator/gateway/router.h"
 #include "tests/unit/coordinator/gateway/fake_client.h"
 #include "tests/unit/coordinator/gateway/fake_engine.h"
-#include "tests/unit/coordinator/scheduling/demo_tokenizer.h"
-
-static struct tokenizer *tokenizer;
+#include "tests/unit/coordinator/gateway/group_tokenizer.h"
 
 struct world {
     struct engine engine;
@@ -298,18 +296,6 @@ static void errors_have_statuses(void **state) {
     }
 }
 
-static int setup(void **state) {
-    (void)state;
-    tokenizer = demo_tokenizer();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    tokenizer_free(tokenizer);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(paths_and_methods),
@@ -322,5 +308,5 @@ int main(void) {
         cmocka_unit_test(completions_wait_for_the_model),
         cmocka_unit_test(errors_have_statuses),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
 }

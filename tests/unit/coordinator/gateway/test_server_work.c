@@ -10,6 +10,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,12 +19,10 @@
 #include "common/buf.h"
 #include "coordinator/gateway/conn.h"
 #include "tests/unit/coordinator/gateway/fake_engine.h"
-#include "tests/unit/coordinator/scheduling/demo_tokenizer.h"
+#include "tests/unit/coordinator/gateway/group_tokenizer.h"
 
 #define SECOND     ((uint64_t)1000 * 1000 * 1000)
 #define LONG_BYTES ((size_t)1 << 20)
-
-static struct tokenizer *tokenizer;
 
 struct world {
     uv_loop_t loop;
@@ -68,7 +67,8 @@ static void close_world(struct world *w) {
 }
 
 static void dial(struct world *w, struct client *c) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(w->server.port)};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(w->server.listener.port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     *c = (struct client){.fd = socket(AF_INET, SOCK_STREAM, 0)};
     buf_init(&c->says, 0);
@@ -236,18 +236,6 @@ static void a_good_head_is_told_to_go_on(void **state) {
     close_world(&w);
 }
 
-static int setup(void **state) {
-    (void)state;
-    tokenizer = demo_tokenizer();
-    return 0;
-}
-
-static int teardown(void **state) {
-    (void)state;
-    tokenizer_free(tokenizer);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(others_are_answered_meanwhile),
@@ -256,5 +244,6 @@ int main(void) {
         cmocka_unit_test(heads_are_refused_first),
         cmocka_unit_test(a_good_head_is_told_to_go_on),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    signal(SIGPIPE, SIG_IGN); // as in lockstep
+    return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
 }

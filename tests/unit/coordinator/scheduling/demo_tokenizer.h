@@ -22,4 +22,15 @@ static inline struct tokenizer *demo_tokenizer(void) {
     return t;
 }
 
+/* Set-up and tear-down of a group of tests whose state it is. */
+static inline int demo_tokenizer_open(void **state) {
+    *state = demo_tokenizer();
+    return 0;
+}
+
+static inline int demo_tokenizer_close(void **state) {
+    tokenizer_free(*state);
+    return 0;
+}
+
 #endif

@@ -98,21 +98,11 @@ static void nothing_asked_nothing_edited(void **state) {
     request_free(r);
 }
 
-static int setup(void **state) {
-    *state = demo_tokenizer();
-    return 0;
-}
-
-static int teardown(void **state) {
-    tokenizer_free(*state);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(penalties_and_biases),
         cmocka_unit_test(many_biases),
         cmocka_unit_test(nothing_asked_nothing_edited),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, demo_tokenizer_open, demo_tokenizer_close);
 }

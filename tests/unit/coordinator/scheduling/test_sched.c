@@ -434,16 +434,6 @@ static void tokens_beyond_the_tokenizer(void **state) {
     close_world(&w);
 }
 
-static int setup(void **state) {
-    *state = demo_tokenizer();
-    return 0;
-}
-
-static int teardown(void **state) {
-    tokenizer_free(*state);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chunks_batches_and_preemption_change_nothing),
@@ -456,5 +446,5 @@ int main(void) {
         cmocka_unit_test(the_edge_of_the_context_is_length),
         cmocka_unit_test(tokens_beyond_the_tokenizer),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, demo_tokenizer_open, demo_tokenizer_close);
 }

@@ -96,16 +96,6 @@ static void every_shown_token_is_reported_once(void **state) {
     stream_deinit(&s);
 }
 
-static int setup(void **state) {
-    *state = demo_tokenizer();
-    return 0;
-}
-
-static int teardown(void **state) {
-    tokenizer_free(*state);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_code_points_only),
@@ -113,5 +103,5 @@ int main(void) {
         cmocka_unit_test(half_a_stop_string_comes_out_at_the_end),
         cmocka_unit_test(every_shown_token_is_reported_once),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, demo_tokenizer_open, demo_tokenizer_close);
 }
