@@ -156,7 +156,8 @@ static void test_product_nan(void **state) {
 
 /* ---- the softmax ---------------------------------------------------------------------------- */
 
-#define ROWS 5
+#define ROWS        5
+#define NOTHING_YET 7.0f // in out before the first scores
 
 /* `rows` queries with the same past: nothing, or a sum relative to `max`. */
 static void make_states(struct attn_state *states, float *out, size_t rows, size_t head_dim,
@@ -164,7 +165,7 @@ static void make_states(struct attn_state *states, float *out, size_t rows, size
     for (size_t r = 0; r < rows; r++) {
         states[r] = (struct attn_state){max, max > -INFINITY ? 3.0f : 0.0f, out + r * head_dim};
         for (size_t d = 0; d < head_dim; d++)
-            states[r].out[d] = max > -INFINITY ? (float)(r + d) : 0.0f;
+            states[r].out[d] = max > -INFINITY ? (float)(r + d) : NOTHING_YET;
     }
 }
 
@@ -190,7 +191,7 @@ static void expect_row(const struct kernels *k, const struct attn_state *s, cons
     }
     support_close(k->isa, "sum", r, (double)s->sum, sum, 1e-6 * sum);
     for (size_t d = 0; d < head_dim; d++) {
-        double want = before > -INFINITY ? (double)(r + d) * shrink : 0;
+        double want = before > -INFINITY ? (double)(r + d) * shrink : (double)NOTHING_YET;
         support_close(k->isa, "out", d, (double)s->out[d], want,
                       (1e-6 + 1.2e-7 * fabs(fall)) * want + (double)(r + d) * 0x1p-149);
     }

@@ -62,8 +62,8 @@ static void test_quantize_definition(void **state) {
     for_each_size(check_quantize_definition);
 }
 
-/* Values that a conversion to integers could choke on, one per block; the same bits everywhere. A
- * scale below FLT_MIN is none. */
+/* Values that a conversion to integers could choke on, one per block; the same bits everywhere,
+ * also of the second row.  A scale below FLT_MIN is none. */
 static void test_quantize_odd_values(void **state) {
     (void)state;
     static const float odd[] = {NAN,           INFINITY,       -INFINITY,    FLT_MAX, -FLT_MAX,
@@ -71,21 +71,30 @@ static void test_quantize_odd_values(void **state) {
     enum { BLOCKS = sizeof odd / sizeof odd[0], COLS = 32 * BLOCKS, ODD_LEAST = 5 };
     const struct kernels *reference = kernels_by_name("reference");
     for (const struct kernels *const *k = support_tables(); *k; k++) {
-        struct act_rows want = support_act_rows(COLS, 1), got = support_act_rows(COLS, 1);
+        struct act_rows want = support_act_rows(COLS, 2), got = support_act_rows(COLS, 2);
         float x[COLS];
         for (size_t i = 0; i < COLS; i++)
             x[i] = i % 32 == 5 ? odd[i / 32] : 0x1p-149f * (float)(i % 3);
-        reference->quantize_row(&want, 0, x, COLS);
+        reference->quantize_twice(&want, 0, 1, x, COLS);
+        (*k)->quantize_twice(&got, 0, 1, x, COLS);
+        for (size_t b = 0; b < BLOCKS; b++) {
+            const struct act_block *g = act_rows_block(&got, 1, b);
+            const struct act_block *w = act_rows_block(&want, 1, b);
+            assert_memory_equal(g->q, w->q, ACT_BLOCK);
+            assert_int_equal(isfinite(g->scale) != 0, isfinite(w->scale) != 0);
+            if (isfinite(g->scale)) assert_float_equal(g->scale, w->scale, 0);
+        }
         (*k)->quantize_row(&got, 0, x, COLS);
         for (size_t b = 0; b < BLOCKS; b++) {
-            const struct act_block *g = &got.blocks[b], *w = &want.blocks[b];
+            const struct act_block *g = act_rows_block(&got, 0, b);
+            const struct act_block *w = act_rows_block(&want, 0, b);
             assert_memory_equal(g->q, w->q, ACT_BLOCK);
             assert_memory_equal(g->minus_halves, w->minus_halves, sizeof g->minus_halves);
             assert_int_equal(g->minus_sum, w->minus_sum);
             assert_int_equal(isfinite(g->scale) != 0, isfinite(odd[b]) != 0);
             if (isfinite(odd[b])) assert_float_equal(g->scale, w->scale, 0);
-            assert_true(b == ODD_LEAST ? g->scale == FLT_MIN && g->q[5] == 127 : true);
-            assert_true(b > ODD_LEAST ? g->scale == 0 && g->q[5] == 0 : true);
+            if (b == ODD_LEAST) assert_true(g->scale == FLT_MIN && g->q[5] == 127);
+            if (b > ODD_LEAST) assert_true(g->scale == 0 && g->q[5] == 0);
         }
         free(want.blocks);
         free(got.blocks);

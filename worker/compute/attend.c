@@ -10,6 +10,8 @@
  *     K        q K^T   q K^T   q K^T   q K^T   ->   p = exp(scores - max)
  *     V        + p V   + p V   + p V   + p V   ->   out [queries, head_dim]
  *
+ * The first block of a part does not add to out but begins it.
+ *
  * Causality: positions ascend with the rows, so the queries that see a block are the last rows, and
  * those that see only its beginning (the block that holds their own position) get products of
  * their own over exactly the positions they may see.  What lies behind, be it a later token of the
@@ -170,9 +172,9 @@ static void exp_scores(const struct attend_task *t, const struct attend_scratch 
 /* Positions [begin, begin + SPAN_TOKENS) as far as the tokens see them. */
 static void attend_span(const struct attend_task *t, const struct attend_scratch *s,
                         struct attn_state *states, uint32_t begin, bool first_span) {
-    uint32_t first = begin / KV_BLOCK_TOKENS, seen = last_position(t) / KV_BLOCK_TOKENS + 1 - first;
+    uint32_t block = begin / KV_BLOCK_TOKENS, seen = last_position(t) / KV_BLOCK_TOKENS + 1 - block;
     uint32_t blocks = seen < SPAN_BLOCKS ? seen : SPAN_BLOCKS;
-    const struct span span = {.begin = first, .end = first + blocks, .first = first_span};
+    const struct span span = {.begin = block, .end = block + blocks, .first = first_span};
     size_t token = first_token_at(t, begin);
     size_t whole = first_token_at(t, begin + SPAN_TOKENS - 1); // sees all of the span
     if (whole > t->tokens) whole = t->tokens;

@@ -234,6 +234,10 @@ static void run_quantize_row(struct vectors *v) {
     v->k->quantize_row(&v->q, 0, v->b, v->n);
 }
 
+static void run_quantize_twice(struct vectors *v) {
+    v->k->quantize_twice(&v->q, 0, 1, v->b, v->n);
+}
+
 static void run_rope_interleaved(struct vectors *v) {
     v->k->rope_interleaved(v->a, v->b, v->c, v->rope_dim);
 }
@@ -310,13 +314,14 @@ static const struct vector_slot {
     const char *name;
     void (*run)(struct vectors *v);
     enum length length;
-    uint32_t positions;     // vectors of that length, in one call
-    uint32_t element_bytes; // read and written for each element
+    uint32_t positions;   // vectors of that length, in one call
+    double element_bytes; // read and written for each element
 } vector_slots[] = {
     {"rms_norm", run_rms_norm, LENGTH_DIM, 1, 12},
     {"add", run_add, LENGTH_DIM, 1, 12},
-    {"quantize_row", run_quantize_row, LENGTH_DIM, 1, 5},
-    {"quantize_row", run_quantize_row, LENGTH_FFN, 1, 5},
+    {"quantize_row", run_quantize_row, LENGTH_DIM, 1, 5.5},
+    {"quantize_row", run_quantize_row, LENGTH_FFN, 1, 5.5},
+    {"quantize_twice", run_quantize_twice, LENGTH_DIM, 1, 7},
     {"silu_mul", run_silu_mul, LENGTH_FFN, 1, 12},
     {"rope_interleaved", run_rope_interleaved, LENGTH_ROPE, 1, 12},
     {"rope_neox", run_rope_neox, LENGTH_ROPE, 1, 12},
@@ -349,7 +354,7 @@ static size_t group_of(const struct kernel_times_subject *s) {
 
 /* Space of one thread for vectors of n floats, three of them and a quantised one. */
 static size_t vectors_bytes(size_t n) {
-    return 3 * n * sizeof(float) + act_rows_bytes(n, 1);
+    return 3 * n * sizeof(float) + act_rows_bytes(n, 2);
 }
 
 static void vectors_place(struct vectors *v, const struct bench_memory *b, uint8_t *memory,
@@ -364,8 +369,8 @@ static void vectors_place(struct vectors *v, const struct bench_memory *b, uint8
                           .rope_dim = b->s->shape->rope_dim,
                           .group = group_of(b->s)};
     memory += thread * vectors_bytes(most);
-    act_rows_place(&v->q, memory, n, 1);
-    v->a = (float *)(void *)(memory + act_rows_bytes(most, 1));
+    act_rows_place(&v->q, memory, n, 2);
+    v->a = (float *)(void *)(memory + act_rows_bytes(most, 2));
     v->b = v->a + most;
     v->c = v->b + most;
 }
@@ -383,12 +388,12 @@ static void time_vectors(struct bench_memory *b, const struct vector_slot *slot,
         }
         if (i > 0) b->ns[i - 1] = (double)(clock_ns() - begin_ns) / CALLS;
     }
-    *out = (struct measure_time){.name = slot->name,
-                                 .type = "",
-                                 .cols = n,
-                                 .count = slot->positions,
-                                 .bytes = slot->element_bytes * (uint64_t)slot->positions * n *
-                                          b->threads};
+    *out = (struct measure_time){
+        .name = slot->name,
+        .type = "",
+        .cols = n,
+        .count = slot->positions,
+        .bytes = (uint64_t)(slot->element_bytes * slot->positions * (double)(n * b->threads))};
     put_times(out, b->ns, reps);
 }
 

@@ -37,13 +37,12 @@ struct linear {
     size_t q_begin;    // own column that x[.][0] was placed at
     size_t q_planes;   // rows per token; 0: not made yet
     void *q_memory;
-    float *row;   // [threads, max_cols] a row with zeros before its own columns
-    float *pairs; // [threads, PAIR_FLOATS] products of both rows, or of the second ones
+    float *pairs; // [threads, PAIR_FLOATS] products of both rows
 };
 
 uint64_t linear_bytes(size_t max_cols, size_t max_tokens) {
     return act_rows_bytes(max_cols, 2 * max_tokens) +
-           (size_t)omp_get_max_threads() * (max_cols + PAIR_FLOATS) * sizeof(float);
+           (size_t)omp_get_max_threads() * PAIR_FLOATS * sizeof(float);
 }
 
 static err map_floats(float **out, size_t n) {
@@ -62,7 +61,6 @@ err linear_create(struct linear **out, const struct kernels *k, size_t max_cols,
     l->max_tokens = max_tokens;
     l->threads = (size_t)omp_get_max_threads();
     TRY_GOTO(e, mem_map(&l->q_memory, act_rows_bytes(max_cols, 2 * max_tokens)), fail);
-    TRY_GOTO(e, map_floats(&l->row, l->threads * max_cols), fail);
     TRY_GOTO(e, map_floats(&l->pairs, l->threads * PAIR_FLOATS), fail);
     *out = l;
     return ERR_OK;
@@ -74,7 +72,6 @@ fail:
 void linear_free(struct linear *l) {
     if (!l) return;
     mem_unmap(l->q_memory, act_rows_bytes(l->max_cols, 2 * l->max_tokens));
-    mem_unmap(l->row, l->threads * l->max_cols * sizeof(float));
     mem_unmap(l->pairs, l->threads * PAIR_FLOATS * sizeof(float));
     mem_free(l);
 }
@@ -107,18 +104,18 @@ static void place_columns(const struct linear *l, float *row, size_t t, size_t b
         memcpy(row + from - begin, l->x + t * l->n + from - l->q_begin, (to - from) * sizeof *row);
 }
 
-/* Blocks [first, last) of token t's rows. */
+/* Blocks [first, last) of token t's rows, at most QUANTIZE_BLOCKS. */
 static void quantize_blocks(struct linear *l, size_t t, size_t first, size_t last) {
     size_t begin = first * ACT_BLOCK, n = (last - first) * ACT_BLOCK;
-    const float *x = l->x + t * l->n + begin;
+    float row[QUANTIZE_BLOCKS * ACT_BLOCK];
+    const float *x = row;
     struct act_rows out = l->q;
     out.cols = n;
     out.blocks = act_rows_block(&l->q, 0, first);
-    if (l->q_begin != 0 || begin + n > l->n) {
-        float *row = l->row + (size_t)omp_get_thread_num() * l->max_cols;
+    if (l->q_begin == 0 && begin + n <= l->n)
+        x = l->x + t * l->n + begin;
+    else
         place_columns(l, row, t, begin, begin + n);
-        x = row;
-    }
     if (l->q_planes == 1)
         l->kernels->quantize_row(&out, t, x, n);
     else
@@ -138,9 +135,10 @@ static void quantize_share(struct linear *l) {
         first = blocks * thread / threads;
         last = blocks * (thread + 1) / threads;
     }
-    for (size_t some; first < last; first += some) {
-        some = last - first < QUANTIZE_BLOCKS ? last - first : QUANTIZE_BLOCKS;
-        for (size_t t = begin; t < end; t++) quantize_blocks(l, t, first, first + some);
+    while (first < last) {
+        size_t next = last - first < QUANTIZE_BLOCKS ? last : first + QUANTIZE_BLOCKS;
+        for (size_t t = begin; t < end; t++) quantize_blocks(l, t, first, next);
+        first = next;
     }
 }
 
@@ -192,12 +190,16 @@ static void multiply_pairs(const struct linear *l, const struct linear_product *
     }
 }
 
-static void multiply_pairs_in_cache(const struct linear *l, const struct linear_product *p,
-                                    struct shard_rows mine) {
+/* Where weights are read more than once, those of a step stay in cache. */
+static void multiply_all_pairs(const struct linear *l, const struct linear_product *p,
+                               struct shard_rows mine) {
     const size_t panel = p->w->kernel->panel_rows;
-    const size_t panel_bytes = p->w->kernel->packed_bytes(panel, p->w->cols);
-    size_t step = panel_bytes < PAIR_BYTES ? PAIR_BYTES / panel_bytes * panel : panel;
-    if (step > PAIR_ROWS / panel * panel) step = PAIR_ROWS / panel * panel;
+    size_t step = PAIR_ROWS / panel * panel;
+    if (l->tokens > PAIR_TOKENS) {
+        const size_t panel_bytes = p->w->kernel->packed_bytes(panel, p->w->cols);
+        const size_t fit = panel_bytes < PAIR_BYTES ? PAIR_BYTES / panel_bytes * panel : panel;
+        if (fit < step) step = fit;
+    }
     for (size_t begin = mine.begin; begin < mine.end; begin += step)
         multiply_pairs(l, p, begin, mine.end - begin < step ? mine.end : begin + step);
 }
@@ -210,7 +212,7 @@ static void multiply_share(const struct linear *l, const struct linear_product *
                           (size_t)omp_get_thread_num());
     if (mine.begin == mine.end) return; // more threads than panels
     if (takes_pairs(p)) {
-        multiply_pairs_in_cache(l, p, mine);
+        multiply_all_pairs(l, p, mine);
     } else if (is_quantized(p)) {
         struct act_rows x = act_rows_slice(&l->q, 0, l->tokens);
         w->kernel->matmul_q(p->y, w->rows, w->packed, w->rows, w->cols, mine.begin, mine.end, &x);

@@ -52,9 +52,9 @@ static inline struct act_block *act_rows_block(const struct act_rows *a, size_t 
     return a->blocks + k * a->stride + token;
 }
 
-/* Kernels of one weight type.  A matrix of `rows` x `cols` (cols a multiple of the type's block) is
- * held packed in panels of `panel_rows` rows, the last one padded; a kernel may lay out a panel as
- * it likes, within packed_bytes.  The packed form keeps the file's information exactly. */
+/* Kernels of one weight type.  A matrix of `rows` x `cols` (cols > 0, a multiple of the type's
+ * block) is held packed in panels of `panel_rows` rows, the last one padded; a kernel may lay out a
+ * panel as it likes, within packed_bytes.  The packed form keeps the file's information exactly. */
 struct matmul_kernel {
     enum dtype type;
     uint32_t panel_rows;
@@ -113,7 +113,7 @@ struct attn_product {
 struct attn_state {
     float max;  // of the scaled scores, less up to ATTN_SLACK; -INFINITY before the first
     float sum;  // of exp(score - max)
-    float *out; // [head_dim] sum of exp(score - max) * value; unread while max is -INFINITY
+    float *out; // [head_dim] sum of exp(score - max) * value; anything while max is -INFINITY
 };
 
 struct kernels {
@@ -125,8 +125,8 @@ struct kernels {
      * touches becomes NaN and not a plausible number; one whose scale would be below FLT_MIN
      * becomes zero.  The same bits from every table. */
     void (*quantize_row)(struct act_rows *out, size_t token, const float *x, size_t n);
-    /* The same, and then row `rest` of `out` in the same way from what the rounding left,
-     * x - scale * q: together 15 bits. */
+    /* The same, and then row `rest` != `token` of `out` in the same way from what the rounding
+     * left, x - scale * q: together 15 bits. */
     void (*quantize_twice)(struct act_rows *out, size_t token, size_t rest, const float *x,
                            size_t n);
     /* y = x / rms(x) * weight, rms over n in f32 with a fixed order of addition. */
@@ -148,11 +148,12 @@ struct kernels {
     void (*attn_product_f32)(const struct attn_product *p);
     /* The next n >= 1 scores of each of `rows` queries, scores[r * ld …], become exp(scale * score
      * - max), with scale > 0, and the sums take them in.  Where a score lies more than ATTN_SLACK
-     * above max, max becomes the greatest of them and sum and out shrink to it.  The caller adds
-     * the values to out.  A NaN among the scores makes sum a NaN. */
+     * above max, max becomes the greatest of them and sum and out shrink to it; before the first
+     * scores out holds nothing and is left alone.  The caller adds the values to out, or begins it
+     * with them (attn_product.add).  A NaN among the scores makes sum a NaN. */
     void (*attn_softmax)(struct attn_state *states, float *scores, size_t ld, size_t rows, size_t n,
                          float scale, size_t head_dim);
-    /* s takes in what another state of the same query has seen. */
+    /* s takes in what another state of the same query has seen; both have seen something. */
     void (*attn_merge)(struct attn_state *s, const struct attn_state *other, size_t head_dim);
     /* dst[n] = (f16) src, round to nearest even, and back */
     void (*f32_to_f16)(uint16_t *dst, const float *src, size_t n);

@@ -45,21 +45,20 @@ static int round_even(float v) {
 /* x becomes the rest, x - scale q. */
 static void quantize_block(struct act_block *out, float *x) {
     const float magnitude = greatest_magnitude(x), scale = magnitude / 127.0f;
+    const float inverse = 127.0f / magnitude;
 
-    *out = (struct act_block){.scale = scale};
-    if (scale < FLT_MIN) {
-        out->scale = 0;
-        return;
-    }
-    for (int i = 0; i < ACT_BLOCK; i++) {
-        if (scale <= FLT_MAX) out->q[i] = (int8_t)round_even(x[i] * (127.0f / magnitude));
-        x[i] = scale <= FLT_MAX ? x[i] - scale * (float)out->q[i] : NAN;
+    *out = (struct act_block){.scale = scale < FLT_MIN ? 0 : scale};
+    if (scale < FLT_MIN) return; // the reciprocal could be infinite; the rest is x as it is
+    for (int i = 0; i < ACT_BLOCK && scale <= FLT_MAX; i++) {
+        out->q[i] = (int8_t)round_even(x[i] * inverse);
         out->minus_halves[i / (ACT_BLOCK / 2)] -= out->q[i];
+        x[i] -= scale * (float)out->q[i];
     }
+    for (int i = 0; i < ACT_BLOCK && !(scale <= FLT_MAX); i++) x[i] = NAN; // see kernels.h
     out->minus_sum = out->minus_halves[0] + out->minus_halves[1];
 }
 
-/* The first block of the n - k floats from x + k on, with zeros behind n. */
+/* x[k], …, x[k + 31], zeros from n on. */
 static void load_block(float *block, const float *x, size_t k, size_t n) {
     size_t some = k >= n ? 0 : n - k < ACT_BLOCK ? n - k : ACT_BLOCK;
     memset(block, 0, ACT_BLOCK * sizeof *block);

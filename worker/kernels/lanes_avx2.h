@@ -2,10 +2,10 @@
 /* lanes_avx2.h: the vocabulary of the lane templates in AVX2, FMA and F16C.
  *
  * The same names as in lanes_avx512.h, 8 lanes wide: vf is a vector of f32, vi one of 32-bit words
- * (or of four bytes per word).  A template (the other files named _lanes.h) is
- * written once in these words and compiled once per instruction set; only a file that is compiled
- * with the flags of this set may include this header.  `_n` reads or writes the first n lanes only,
- * never a byte beyond, and reads the others as 0.  Any thread, Local. */
+ * (or of four bytes per word).  A template (the other files named _lanes.h) is written once in
+ * these words and compiled once per instruction set; only a file that is compiled with the flags of
+ * this set may include this header.  `_n` reads or writes the first n lanes only, never a byte
+ * beyond, and reads the others as 0.  Any thread, Local. */
 #ifndef WORKER_KERNELS_LANES_AVX2_H
 #define WORKER_KERNELS_LANES_AVX2_H
 
@@ -235,10 +235,6 @@ static ALWAYS_INLINE vi vi_shr(vi a, int n) {
 
 static ALWAYS_INLINE vi vi_shl(vi a, int n) {
     return (vi)((__v8su)a << n);
-}
-
-static ALWAYS_INLINE vi vi_add(vi a, vi b) {
-    return _mm256_add_epi32(a, b);
 }
 
 static ALWAYS_INLINE vi vi_max(vi a, vi b) {

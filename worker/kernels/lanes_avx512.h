@@ -2,10 +2,10 @@
 /* lanes_avx512.h: the vocabulary of the lane templates in AVX-512 F, BW, VL, DQ and VNNI.
  *
  * The same names as in lanes_avx2.h, 16 lanes wide: vf is a vector of f32, vi one of 32-bit words
- * (or of four bytes per word).  A template (the other files named _lanes.h) is
- * written once in these words and compiled once per instruction set; only a file that is compiled
- * with the flags of this set may include this header.  `_n` reads or writes the first n lanes only,
- * never a byte beyond, and reads the others as 0.  Any thread, Local. */
+ * (or of four bytes per word).  A template (the other files named _lanes.h) is written once in
+ * these words and compiled once per instruction set; only a file that is compiled with the flags of
+ * this set may include this header.  `_n` reads or writes the first n lanes only, never a byte
+ * beyond, and reads the others as 0.  Any thread, Local. */
 #ifndef WORKER_KERNELS_LANES_AVX512_H
 #define WORKER_KERNELS_LANES_AVX512_H
 

@@ -2,11 +2,11 @@
 /* lanes_neon.h: the vocabulary of the lane templates in NEON with its dot product (Armv8.2).
  *
  * The same names as in lanes_avx2.h, 4 lanes wide: vf is a vector of f32, vi one of 32-bit words
- * (or of four bytes per word).  A template (the other files named _lanes.h) is
- * written once in these words and compiled once per instruction set; only a file that is compiled
- * with the flags of this set may include this header.  `_n` reads or writes the first n lanes only,
- * never a byte beyond, and reads the others as 0; NEON has no masks, so n decides between branches.
- * Any thread, Local. */
+ * (or of four bytes per word).  A template (the other files named _lanes.h) is written once in
+ * these words and compiled once per instruction set; only a file that is compiled with the flags of
+ * this set may include this header.  `_n` reads or writes the first n lanes only, never a byte
+ * beyond, and reads the others as 0; NEON has no masks, so n decides between branches. Any thread,
+ * Local. */
 #ifndef WORKER_KERNELS_LANES_NEON_H
 #define WORKER_KERNELS_LANES_NEON_H
 
@@ -252,10 +252,6 @@ static ALWAYS_INLINE vi vi_shr(vi a, int n) {
 
 static ALWAYS_INLINE vi vi_shl(vi a, int n) {
     return (vi)((uint32x4_t)a << n);
-}
-
-static ALWAYS_INLINE vi vi_add(vi a, vi b) {
-    return vaddq_s32(a, b);
 }
 
 static ALWAYS_INLINE vi vi_max(vi a, vi b) {

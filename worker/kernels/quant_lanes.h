@@ -14,8 +14,8 @@
  * bits come out of any batch, row range or thread.
  *
  * All type parameters are constants in always-inline functions: each entry function at the end is
- * a specialised loop for one token and another for many.  Hot: decode reads the whole model through
- * this file. */
+ * a specialised loop for one token, for two, or for many.  Hot: decode reads the whole model
+ * through this file. */
 #ifndef WORKER_KERNELS_QUANT_LANES_H
 #define WORKER_KERNELS_QUANT_LANES_H
 
@@ -44,7 +44,8 @@ static const struct quant_format quant_formats[DTYPE_LIMIT] = {
 };
 
 #define PANEL_ROWS (PANEL_VECTORS * LANES)
-#define QUANT_FEW  2 // tokens that have functions of their own
+#define QUANT_FEW  2 // most tokens that have functions of their own
+
 /* 32 elements along k of one vector of a panel's rows, unpacked. */
 struct quant_weights {
     vi w[8];      // elements 4g..4g+3
@@ -268,11 +269,11 @@ static ALWAYS_INLINE void quant_add_group(struct quant_format f, struct quant_su
 
 /* How far ahead of its use memory is asked for, in bytes; 0: not at all.  The loads of a large
  * block are not in ascending order, and the hardware's own guesses reach 40 % of the bandwidth
- * then.  Where several streams are read at once (`few` tokens), each is asked for later, and bytes
- * that are read line by line are best left to the hardware. */
-static ALWAYS_INLINE int quant_ahead(struct quant_format f, bool few) {
+ * then.  Of several streams each is asked for later, and bytes that are read line by line are best
+ * left to the hardware. */
+static ALWAYS_INLINE int quant_ahead(struct quant_format f, int streams) {
     if (f.subs > 1) return 7168;
-    if (!few || QUANT_STREAMS == 1) return 4096;
+    if (streams == 1) return 4096;
     return f.bits ? 1536 : 0;
 }
 
@@ -289,10 +290,10 @@ static ALWAYS_INLINE void quant_prefetch(struct quant_format f, const uint8_t *b
         __builtin_prefetch(block + ahead + i);
 }
 
-/* Adds a block of 32 to the sums of many tokens.  Most types call it as a
- * function of their kind, so that the compiler keeps the weights in registers: with eight copies of
- * this loop in a row, or 16 registers, it spills them.  One copy and 32 registers (QUANT_INLINE)
- * save the weights a way through memory. */
+/* Adds a block of 32 to the sums of many tokens.  Most types call it as a function of their kind,
+ * so that the compiler keeps the weights in registers: with eight copies of this loop in a row, or
+ * 16 registers, it spills them.  One copy and the 32 registers of AVX-512 (QUANT_INLINE) save the
+ * weights a way through memory. */
 static ALWAYS_INLINE void quant_add_tokens(struct quant_format f, struct quant_sums to,
                                            struct quant_sums from,
                                            const struct quant_weights *weights,
@@ -335,7 +336,7 @@ static ALWAYS_INLINE void quant_add_many(enum dtype type, struct quant_sums to,
     const struct quant_format f = quant_formats[type];
     struct quant_weights q[PANEL_VECTORS];
 
-    quant_prefetch(f, block, sub, quant_ahead(f, false));
+    quant_prefetch(f, block, sub, quant_ahead(f, 1));
     quant_load(type, q, block, sub);
     if (QUANT_INLINE && f.subs == 1)
         quant_add_tokens(f, to, from, q, x, tokens);
@@ -353,6 +354,10 @@ static ALWAYS_INLINE void quant_add_many(enum dtype type, struct quant_sums to,
         add_tokens_5(to, from, q, x, tokens);
 }
 
+static ALWAYS_INLINE size_t quant_row_bytes(struct quant_format f, size_t cols) {
+    return cols / ((size_t)f.subs * ACT_BLOCK) * (size_t)f.block_bytes;
+}
+
 /* The first `rows` rows of a panel for one token. */
 static ALWAYS_INLINE void quant_store(float *to, const vf *sums, size_t rows) {
     for (size_t v = 0; v < PANEL_VECTORS; v++, to += LANES) {
@@ -364,12 +369,12 @@ static ALWAYS_INLINE void quant_store(float *to, const vf *sums, size_t rows) {
 }
 
 /* A few panels, whose first rows are `apart` rows apart, times a few tokens: both numbers are
- * constants, and the sums are registers.  The first `rows` rows of each panel are stored. */
+ * constants, and the sums never leave the loop.  The first `rows` rows of each panel are stored. */
 static ALWAYS_INLINE void quant_tile_few(enum dtype type, struct quant_sums y, size_t rows,
                                          const uint8_t *panel, size_t apart, int panels,
                                          const struct act_rows *x, size_t token, int tokens) {
     const struct quant_format f = quant_formats[type];
-    const size_t row_bytes = x->cols / ((size_t)f.subs * ACT_BLOCK) * (size_t)f.block_bytes;
+    const size_t row_bytes = quant_row_bytes(f, x->cols);
     const struct act_block *a = act_rows_block(x, token, 0);
     vf sums[QUANT_STREAMS][QUANT_FEW][PANEL_VECTORS], term[QUANT_FEW][PANEL_VECTORS];
     struct quant_weights q[PANEL_VECTORS];
@@ -378,12 +383,12 @@ static ALWAYS_INLINE void quant_tile_few(enum dtype type, struct quant_sums y, s
         for (int t = 0; t < tokens; t++)
             for (int v = 0; v < PANEL_VECTORS; v++) sums[p][t][v] = vf_zero();
     for (size_t k = 0; k < x->cols; k += (size_t)f.subs * ACT_BLOCK) {
-#pragma GCC unroll 8
+#pragma GCC unroll 8 // sub is a constant in each copy, or unpacking would branch
         for (int sub = 0; sub < f.subs; sub++, a += x->stride) {
 #pragma GCC unroll 8
             for (int p = 0; p < panels; p++) {
                 const uint8_t *block = panel + (size_t)p * apart * row_bytes;
-                quant_prefetch(f, block, sub, quant_ahead(f, true));
+                quant_prefetch(f, block, sub, quant_ahead(f, panels));
                 quant_load(type, q, block, sub);
                 quant_terms(f, term, q, a, tokens);
                 for (int t = 0; t < tokens; t++)
@@ -405,46 +410,45 @@ static ALWAYS_INLINE void quant_tile_many(enum dtype type, struct quant_sums y, 
                                           const uint8_t *panel, const struct act_rows *x,
                                           size_t token, size_t tokens) {
     const struct quant_format f = quant_formats[type];
+    const size_t blocks = x->cols / ((size_t)f.subs * ACT_BLOCK);
     const struct act_block *a = act_rows_block(x, token, 0);
-    const vf zeros[PANEL_VECTORS] = {0};
-    vf sums[QUANT_TILE][PANEL_VECTORS];
-    const struct quant_sums kept = {(float *)sums, PANEL_ROWS};
-    struct quant_sums from = {(float *)zeros, 0};
+    _Alignas(vf) float sums[QUANT_TILE][PANEL_ROWS], zeros[PANEL_ROWS] = {0};
+    const struct quant_sums kept = {sums[0], PANEL_ROWS};
+    struct quant_sums from = {zeros, 0};
 
-    for (size_t k = (size_t)f.subs * ACT_BLOCK; k <= x->cols; k += (size_t)f.subs * ACT_BLOCK) {
-        const bool last = k == x->cols && rows == PANEL_ROWS;
-#pragma GCC unroll 8
+    for (size_t k = 1; k <= blocks; k++, panel += PANEL_ROWS * f.block_bytes) {
+        const bool last = k == blocks && rows == PANEL_ROWS;
+#pragma GCC unroll 8 // sub is a constant in each copy, or unpacking would branch
         for (int sub = 0; sub < f.subs; sub++, a += x->stride) {
             quant_add_many(type, last && sub == f.subs - 1 ? y : kept, from, panel, sub, a, tokens);
             from = kept;
         }
-        panel += PANEL_ROWS * f.block_bytes;
     }
     for (size_t t = 0; t < tokens && rows < PANEL_ROWS; t++)
-        quant_store(y.p + t * y.stride, sums[t], rows);
+        memcpy(y.p + t * y.stride, sums[t], rows * sizeof *sums[t]);
 }
 
 /* Rows [row_begin, row_end) for `tokens` <= QUANT_FEW tokens from `token` on, a constant: decode,
- * which waits for memory.  The panels are read as several streams, each a share of them from front
- * to back: more of memory is on its way than the hardware fetches ahead in one. */
+ * which waits for memory.  Panels of small blocks are read as several streams, each a share of them
+ * from front to back: more of memory is on its way than the hardware fetches ahead in one.  A large
+ * block's loads are out of order, and with several of them it fetches less. */
 static ALWAYS_INLINE void quant_rows_few(enum dtype type, float *y, size_t ldy, const void *packed,
                                          size_t row_begin, size_t row_end, const struct act_rows *x,
                                          size_t token, int tokens) {
     const struct quant_format f = quant_formats[type];
-    const size_t row_bytes = x->cols / ((size_t)f.subs * ACT_BLOCK) * (size_t)f.block_bytes;
+    const size_t row_bytes = quant_row_bytes(f, x->cols);
     const int streams = f.subs > 1 ? 1 : QUANT_STREAMS;
     const size_t apart = (row_end - row_begin) / PANEL_ROWS / (size_t)streams * PANEL_ROWS;
     const uint8_t *weights = packed;
-    struct quant_sums to = {y + token * ldy, ldy};
 
     for (size_t row = row_begin; row < row_begin + apart; row += PANEL_ROWS) {
-        to.p = y + token * ldy + row;
+        const struct quant_sums to = {y + token * ldy + row, ldy};
         quant_tile_few(type, to, PANEL_ROWS, weights + row * row_bytes, apart, streams, x, token,
                        tokens);
     }
     for (size_t row = row_begin + (size_t)streams * apart; row < row_end; row += PANEL_ROWS) {
         size_t rows = row_end - row < PANEL_ROWS ? row_end - row : PANEL_ROWS;
-        to.p = y + token * ldy + row;
+        const struct quant_sums to = {y + token * ldy + row, ldy};
         quant_tile_few(type, to, rows, weights + row * row_bytes, 0, 1, x, token, tokens);
     }
 }
@@ -454,7 +458,7 @@ static ALWAYS_INLINE void quant_rows_many(enum dtype type, float *y, size_t ldy,
                                           size_t row_begin, size_t row_end,
                                           const struct act_rows *x, size_t token, size_t tokens) {
     const struct quant_format f = quant_formats[type];
-    const size_t row_bytes = x->cols / ((size_t)f.subs * ACT_BLOCK) * (size_t)f.block_bytes;
+    const size_t row_bytes = quant_row_bytes(f, x->cols);
 
     for (size_t row = row_begin; row < row_end; row += PANEL_ROWS) {
         const uint8_t *panel = (const uint8_t *)packed + row * row_bytes;

@@ -30,9 +30,13 @@ static ALWAYS_INLINE void quantize_block(struct act_block *out, vf *x) {
     float magnitude;
     memcpy(&magnitude, &bits, sizeof magnitude);
     const float scale = magnitude / 127.0f;
-    if (!(scale >= FLT_MIN && scale <= FLT_MAX)) { // too small, or not finite: see kernels.h
-        *out = (struct act_block){.scale = scale < FLT_MIN ? 0 : scale};
-        for (int i = 0; i < BLOCK_VECTORS && !(scale < FLT_MIN); i++) x[i] = vf_set(NAN);
+    if (scale < FLT_MIN) { // its reciprocal could be infinite; the rest is x as it is
+        *out = (struct act_block){.scale = 0};
+        return;
+    }
+    if (!(scale <= FLT_MAX)) { // not finite: see kernels.h
+        *out = (struct act_block){.scale = scale};
+        for (int i = 0; i < BLOCK_VECTORS; i++) x[i] = vf_set(NAN);
         return;
     }
     const vf inverse = vf_set(127.0f / magnitude);
@@ -45,7 +49,7 @@ static ALWAYS_INLINE void quantize_block(struct act_block *out, vf *x) {
     out->minus_sum = out->minus_halves[0] + out->minus_halves[1];
 }
 
-/* n - k floats from x + k on, the first block of them; zeros behind n. */
+/* x[k], …, x[k + 31], zeros from n on. */
 static ALWAYS_INLINE void load_block(vf *v, const float *x, size_t k, size_t n) {
     for (int i = 0; i < BLOCK_VECTORS; i++, k += LANES) {
         if (k + LANES <= n)
@@ -71,10 +75,11 @@ static void quantize_twice(struct act_rows *out, size_t token, size_t rest, cons
     struct act_block *second = act_rows_block(out, rest, 0);
     vf v[BLOCK_VECTORS];
 
-    for (size_t k = 0; k < out->cols; k += ACT_BLOCK, block += out->stride) {
+    for (size_t k = 0; k < out->cols; k += ACT_BLOCK) {
         load_block(v, x, k, n);
         quantize_block(block, v);
         quantize_block(second, v);
+        block += out->stride;
         second += out->stride;
     }
 }
@@ -193,7 +198,6 @@ static void rope_interleaved(float *head, const float *cos, const float *sin, si
     size_t i = 0;
     for (; i + LANES <= rope_dim; i += LANES)
         vf_store(head + i, rotate_pairs(vf_load(head + i), cos + i / 2, sin + i / 2, LANES / 2));
-    if (i == rope_dim) return;
     if (i == rope_dim) return;
     vf v = vf_load_n(head + i, rope_dim - i);
     v = rotate_pairs(v, cos + i / 2, sin + i / 2, (rope_dim - i) / 2);

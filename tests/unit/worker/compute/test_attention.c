@@ -300,8 +300,8 @@ static void check_neighbours(struct rig *r) {
     uint32_t other[] = {0, 2, 4};
     struct kv_row rows[20];
     float *out = random_floats(20 * width, 0, 8), *alone = random_floats(width, 0, 9);
-    for (uint32_t p = 0; p < r->positions;
-         p++) { // the other one's past is this one's, turned round
+    // the other one's past is this one's, turned round
+    for (uint32_t p = 0; p < r->positions; p++) {
         const struct kv_row row = {.position = p, .blocks = other};
         for (uint32_t h = 0; h < r->n_kv_heads; h++) {
             size_t at = ((size_t)h * r->positions + r->positions - 1 - p) * r->dim;
