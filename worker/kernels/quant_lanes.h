@@ -267,14 +267,11 @@ static ALWAYS_INLINE void quant_add_group(struct quant_format f, struct quant_su
         }
 }
 
-/* How far ahead of its use memory is asked for, in bytes; 0: not at all.  The loads of a large
- * block are not in ascending order, and the hardware's own guesses reach 40 % of the bandwidth
- * then.  Of several streams each is asked for later, and bytes that are read line by line are best
- * left to the hardware. */
+/* How far ahead of its use memory is asked for, in bytes.  The loads of a large block are not in
+ * ascending order, and the hardware's own guesses reach 40 % of the bandwidth then.  Of several
+ * streams each is asked for later. */
 static ALWAYS_INLINE int quant_ahead(struct quant_format f, int streams) {
-    if (f.subs > 1) return 7168;
-    if (streams == 1) return 4096;
-    return f.bits ? 1536 : 0;
+    return f.subs > 1 ? 7168 : streams == 1 ? 4096 : 1536;
 }
 
 /* Asks for memory `ahead` of a block.  A piece with every 64 elements, from one instruction in a
@@ -282,7 +279,7 @@ static ALWAYS_INLINE int quant_ahead(struct quant_format f, int streams) {
  * is slower by a tenth and more. */
 static ALWAYS_INLINE void quant_prefetch(struct quant_format f, const uint8_t *block, int sub,
                                          int ahead) {
-    if (sub % 2 || ahead == 0) return;
+    if (sub % 2) return;
     const int bytes = PANEL_ROWS * f.block_bytes, pieces = f.subs > 1 ? f.subs / 2 : 1;
     const int end = bytes * (sub / 2 + 1) / pieces;
 #pragma GCC unroll 1
