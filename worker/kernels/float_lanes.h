@@ -20,14 +20,16 @@
 #include "worker/kernels/turn.h"
 #include "worker/kernels/element_lanes.h"
 
-#define FLOAT_PANEL  (FLOAT_VECTORS * LANES)
-#define FLOAT_RUN    512                 // elements along k that are added up in registers
-#define FLOAT_BATCH  128                 // tokens at once: a run of their activations stays in L2
-#define FLOAT_GROUP  (16 * FLOAT_PANEL)  // rows that use such a run before the next one comes
-#define FLOAT_CACHED ((size_t)256 << 10) // bytes of activations that stay in L2 with all their runs
-#define FLOAT_AHEAD  ((size_t)8 << 10)   // bytes from a weight that is used to one that is fetched
-#define FLOAT_UNPACK 64                  // elements that are put together at once
-#define CACHE_LINE   64
+#define FLOAT_PANEL   (FLOAT_VECTORS * LANES)
+#define FLOAT_RUN     512                 // elements along k that are added up in registers
+#define FLOAT_BATCH   128                 // tokens at once: a run of their activations stays in L2
+#define FLOAT_GROUP   (16 * FLOAT_PANEL)  // rows that use such a run before the next one comes
+#define FLOAT_CACHED  ((size_t)256 << 10) // bytes of activations that stay in L2 with all their runs
+#define FLOAT_AHEAD   ((size_t)8 << 10)   // bytes from a weight that is used to one that is fetched
+#define FLOAT_STREAMS 4                   // panels that one token reads at once
+#define FLOAT_SOON    ((size_t)1 << 10)   // what FLOAT_AHEAD is, in each of these streams
+#define FLOAT_UNPACK  64                  // elements that are put together at once
+#define CACHE_LINE    64
 
 /* ---- a tile --------------------------------------------------------------------------------- */
 
@@ -139,8 +141,52 @@ static ALWAYS_INLINE void float_rows(enum dtype type, const struct float_product
     }
 }
 
+/* A run of FLOAT_STREAMS panels, `apart` rows apart, times one token: additions as above. */
+static ALWAYS_INLINE void float_streams_run(enum dtype type, const struct float_product *p,
+                                            size_t row, size_t apart, size_t k, size_t run) {
+    const size_t lines = (FLOAT_PANEL * element_bytes(type) + CACHE_LINE - 1) / CACHE_LINE;
+    const char *weights = element_at(type, p->packed, row * p->cols + k * FLOAT_PANEL);
+    const size_t step = FLOAT_PANEL * element_bytes(type);
+    const size_t stream = apart * p->cols * element_bytes(type);
+    vf sum[FLOAT_STREAMS][FLOAT_VECTORS];
+
+    for (size_t s = 0; s < FLOAT_STREAMS; s++)
+        for (size_t v = 0; v < FLOAT_VECTORS; v++) sum[s][v] = vf_zero();
+    for (size_t i = 0; i < run; i++, weights += step) {
+        const vf x = vf_set(p->x[k + i]);
+        for (size_t s = 0; s < FLOAT_STREAMS; s++) {
+            const char *at = weights + s * stream;
+            for (size_t j = 0; j < lines; j++) __builtin_prefetch(at + FLOAT_SOON + j * CACHE_LINE);
+            for (size_t v = 0; v < FLOAT_VECTORS; v++)
+                sum[s][v] = vf_fma(load_elements(type, at, v * LANES), x, sum[s][v]);
+        }
+    }
+#pragma GCC unroll 4 // s and v are constants, or the sums would be in memory
+    for (size_t s = 0; s < FLOAT_STREAMS; s++)
+#pragma GCC unroll 4
+        for (size_t v = 0; v < FLOAT_VECTORS; v++)
+            float_store(p->y + row + s * apart + v * LANES, sum[s][v], LANES, k > 0);
+}
+
+/* One token: decode, which waits for memory.  Several streams, as in quant_lanes.h; what is left of
+ * the panels goes the common way. */
+static ALWAYS_INLINE void float_one(enum dtype type, struct float_product p) {
+    const size_t apart = (p.end - p.begin) / FLOAT_PANEL / FLOAT_STREAMS * FLOAT_PANEL;
+
+    for (size_t row = p.begin; row < p.begin + apart; row += FLOAT_PANEL)
+        for (size_t k = 0; k < p.cols; k += FLOAT_RUN)
+            float_streams_run(type, &p, row, apart, k,
+                              p.cols - k < FLOAT_RUN ? p.cols - k : FLOAT_RUN);
+    p.begin += FLOAT_STREAMS * apart;
+    float_rows(type, &p, FLOAT_PANEL);
+}
+
 static ALWAYS_INLINE void float_matmul(enum dtype type, struct float_product p) {
     const size_t tokens = p.tokens;
+    if (tokens == 1) {
+        float_one(type, p);
+        return;
+    }
     for (size_t t = 0; t < tokens; t += FLOAT_BATCH) {
         p.tokens = tokens - t < FLOAT_BATCH ? tokens - t : FLOAT_BATCH;
         bool cached = p.tokens * p.cols * sizeof *p.x <= FLOAT_CACHED;
