@@ -220,14 +220,24 @@ static void merge_cut(const struct attention *a, size_t cut, uint32_t head, floa
     store_result(a, out + (a->cuts[cut].row * a->o.n_heads + head) * a->o.head_dim, total);
 }
 
+/* Task i: a piece for one KV head. */
+static void do_task(const struct attention *a, size_t i, float *out, const float *q,
+                    uint32_t layer) {
+    do_piece(a, &a->pieces[i / a->o.n_kv_heads], (uint32_t)(i % a->o.n_kv_heads), out, q, layer);
+}
+
 void attention_apply(struct attention *a, float *out, const float *q, uint32_t layer) {
     size_t tasks = a->n_pieces * a->o.n_kv_heads, merges = a->n_cuts * a->o.n_heads;
-#pragma omp parallel num_threads((int)a->threads) if (tasks > 1)
+    if (a->threads == 1 || tasks == 1) { // without a team, which costs more than it is worth
+        for (size_t i = 0; i < tasks; i++) do_task(a, i, out, q, layer);
+        for (size_t i = 0; i < merges; i++)
+            merge_cut(a, i / a->o.n_heads, (uint32_t)(i % a->o.n_heads), out);
+        return;
+    }
+#pragma omp parallel num_threads((int)a->threads)
     {
 #pragma omp for schedule(dynamic, 1) nowait
-        for (size_t i = 0; i < tasks; i++)
-            do_piece(a, &a->pieces[i / a->o.n_kv_heads], (uint32_t)(i % a->o.n_kv_heads), out, q,
-                     layer);
+        for (size_t i = 0; i < tasks; i++) do_task(a, i, out, q, layer);
         if (merges > 0) { // only then must all pieces be done
 #pragma omp barrier
 #pragma omp for schedule(static) nowait

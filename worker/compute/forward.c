@@ -57,30 +57,56 @@ struct forward {
 
 /* --- the pass --- */
 
+/* A single token does without a team: libgomp makes one even of a single thread, by an allocation
+ * and a system call, ten times a layer.  Hot, all of these. */
+
+static void norm_row(const struct forward *f, float *y, const float *x, const float *weight,
+                     size_t t) {
+    size_t dim = f->n.dim;
+    f->o.kernels->rms_norm(y + t * dim, x + t * dim, weight, dim, f->o.shape->norm_eps);
+}
+
 static void norm_rows(const struct forward *f, float *y, const float *x, const float *weight,
                       size_t tokens) {
-    size_t dim = f->n.dim;
-#pragma omp parallel for schedule(static) if (tokens > 1)
-    for (size_t t = 0; t < tokens; t++)
-        f->o.kernels->rms_norm(y + t * dim, x + t * dim, weight, dim, f->o.shape->norm_eps);
+    if (tokens == 1) {
+        norm_row(f, y, x, weight, 0);
+        return;
+    }
+#pragma omp parallel for schedule(static)
+    for (size_t t = 0; t < tokens; t++) norm_row(f, y, x, weight, t);
+}
+
+static void silu_mul_row(const struct forward *f, size_t t) {
+    size_t ff = f->n.ff;
+    f->o.kernels->silu_mul(f->hidden + t * ff, f->gate + t * ff, f->up + t * ff, ff);
 }
 
 static void silu_mul_rows(const struct forward *f, size_t tokens) {
-    size_t ff = f->n.ff;
-#pragma omp parallel for schedule(static) if (tokens > 1)
-    for (size_t t = 0; t < tokens; t++)
-        f->o.kernels->silu_mul(f->hidden + t * ff, f->gate + t * ff, f->up + t * ff, ff);
+    if (tokens == 1) {
+        silu_mul_row(f, 0);
+        return;
+    }
+#pragma omp parallel for schedule(static)
+    for (size_t t = 0; t < tokens; t++) silu_mul_row(f, t);
+}
+
+static void store_token(const struct forward *f, uint32_t layer, const struct kv_row *rows,
+                        size_t t) {
+    size_t head_dim = f->o.shape->head_dim;
+    uint32_t heads = kv_get_shape(f->o.kv)->n_heads;
+    for (uint32_t h = 0; h < heads; h++)
+        kv_store(f->o.kv, f->o.kernels, layer, h, &rows[t], f->k + (t * heads + h) * head_dim,
+                 f->v + (t * heads + h) * head_dim);
 }
 
 static void store_kv(const struct forward *f, uint32_t layer, const struct kv_row *rows,
                      size_t tokens) {
-    size_t head_dim = f->o.shape->head_dim;
-    uint32_t heads = kv_get_shape(f->o.kv)->n_heads;
-#pragma omp parallel for schedule(static) if (tokens > 1)
-    for (size_t t = 0; t < tokens; t++)
-        for (uint32_t h = 0; h < heads; h++)
-            kv_store(f->o.kv, f->o.kernels, layer, h, &rows[t], f->k + (t * heads + h) * head_dim,
-                     f->v + (t * heads + h) * head_dim);
+    if (tokens == 1) {
+        store_token(f, layer, rows, 0);
+        return;
+    }
+#pragma omp parallel for schedule(static)
+    for (size_t t = 0; t < tokens; t++) store_token(f, layer, rows, t);
 }
 
 /* Where this rank's part of a block's output goes: [tokens, dim]. */

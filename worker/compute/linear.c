@@ -236,6 +236,16 @@ static void fill_bias(const struct linear *l, const struct linear_product *p) {
     }
 }
 
+/* This thread's share of everything. */
+static void apply_share(struct linear *l, const struct linear_product *products, size_t n,
+                        bool quantize) {
+    if (quantize) {
+        quantize_share(l);
+#pragma omp barrier
+    }
+    for (size_t i = 0; i < n; i++) multiply_share(l, &products[i]);
+}
+
 void linear_apply(struct linear *l, const struct linear_product *products, size_t n) {
     CHECK(n <= LINEAR_MAX_PRODUCTS);
     for (size_t i = 0; i < n; i++)
@@ -246,12 +256,10 @@ void linear_apply(struct linear *l, const struct linear_product *products, size_
         return;
     }
     bool quantize = plan_rows(l, products, n);
-#pragma omp parallel num_threads((int)l->threads)
-    {
-        if (quantize) {
-            quantize_share(l);
-#pragma omp barrier
-        }
-        for (size_t i = 0; i < n; i++) multiply_share(l, &products[i]);
+    if (l->threads == 1) { // a team of one costs a system call at each barrier
+        apply_share(l, products, n, quantize);
+        return;
     }
+#pragma omp parallel num_threads((int)l->threads)
+    apply_share(l, products, n, quantize);
 }

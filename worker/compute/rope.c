@@ -63,11 +63,18 @@ void rope_set_rows(struct rope *r, const struct kv_row *rows, size_t tokens) {
     }
 }
 
+static void rotate_token(const struct rope *r, float *heads, size_t n_heads, size_t t) {
+    for (size_t h = 0; h < n_heads; h++)
+        r->rotate(heads + (t * n_heads + h) * r->head_dim, r->cos + t * r->pairs,
+                  r->sin + t * r->pairs, r->rope_dim);
+}
+
 void rope_apply(const struct rope *r, float *heads, size_t tokens, size_t n_heads) {
     if (r->pairs == 0) return;
-#pragma omp parallel for schedule(static) if (tokens > 1)
-    for (size_t t = 0; t < tokens; t++)
-        for (size_t h = 0; h < n_heads; h++)
-            r->rotate(heads + (t * n_heads + h) * r->head_dim, r->cos + t * r->pairs,
-                      r->sin + t * r->pairs, r->rope_dim);
+    if (tokens == 1) { // without a team: see forward.c
+        rotate_token(r, heads, n_heads, 0);
+        return;
+    }
+#pragma omp parallel for schedule(static)
+    for (size_t t = 0; t < tokens; t++) rotate_token(r, heads, n_heads, t);
 }

@@ -70,7 +70,11 @@ void treesum_of(float *dst, const struct treesum *t, struct treesum_node node, s
 
 void treesum_all(float *dst, const struct treesum *t, size_t at, size_t n, bool add) {
     const struct treesum_node all = {0, t->size};
-#pragma omp parallel for schedule(static) if (n >= THREADS_FLOATS)
+    if (n < THREADS_FLOATS) {
+        treesum_of(dst, t, all, at, n, add);
+        return;
+    }
+#pragma omp parallel for schedule(static)
     for (size_t done = 0; done < n; done += BLOCK_FLOATS) {
         size_t some = n - done < BLOCK_FLOATS ? n - done : BLOCK_FLOATS;
         treesum_of(dst + done, t, all, at + done, some, add);
@@ -78,7 +82,11 @@ void treesum_all(float *dst, const struct treesum *t, size_t at, size_t n, bool 
 }
 
 void treesum_take(float *dst, const float *src, size_t n, bool add) {
-#pragma omp parallel for schedule(static) if (n >= THREADS_FLOATS)
+    if (n < THREADS_FLOATS) {
+        take_block(dst, src, n, add);
+        return;
+    }
+#pragma omp parallel for schedule(static)
     for (size_t done = 0; done < n; done += BLOCK_FLOATS)
         take_block(dst + done, src + done, n - done < BLOCK_FLOATS ? n - done : BLOCK_FLOATS, add);
 }
