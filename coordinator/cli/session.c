@@ -213,7 +213,7 @@ void session_end(struct session *s, err code, const char *message) {
 }
 
 double session_json_logprob(float logprob) {
-    return logprob < -9999.0f ? -9999.0 : (double)logprob;
+    return logprob >= -9999.0f ? (double)logprob : -9999.0; // also for what is no number
 }
 
 json_t *session_ranks_json(const struct session *s) {

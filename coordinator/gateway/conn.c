@@ -325,13 +325,14 @@ static void answer_head(struct conn *c) {
         write_bytes(c, "HTTP/1.1 100 Continue\r\n\r\n", 25);
 }
 
-/* More of a body has come: is there still room for it beside those of others? */
+/* More of a body has come: is there still room for it beside those of others?  Short ones are
+ * bounded by the number of connections. */
 static void count_body(struct conn *c) {
     uint64_t most = (uint64_t)CONN_MAX_BODIES * limits_of(c)->body_bytes;
     size_t bytes = http_parser_request(c->parser)->body.length;
     c->server->bodies_bytes += bytes - c->body_bytes;
     c->body_bytes = bytes;
-    if (c->server->bodies_bytes > most)
+    if (bytes > HTTP_SHORT_BODY_BYTES && c->server->bodies_bytes > most)
         answer_error(c, gateway_status_of(ERR_BUSY),
                      "too many long requests are on their way: try again later");
 }

@@ -27,14 +27,26 @@ static void on_retry(uv_timer_t *timer) {
     listener_resume(timer->data);
 }
 
-/* What the machine lacks, and not the client. */
-static bool is_shortage(int code) {
-    return code == EMFILE || code == ENFILE || code == ENOBUFS || code == ENOMEM;
+/* The client went before it was taken, or a firewall refused it: see accept(2). */
+static bool client_is_gone(int code) {
+    return code == ECONNABORTED || code == EINTR || code == EPROTO || code == EPERM ||
+           code == ENETDOWN || code == ENOPROTOOPT || code == EHOSTDOWN || code == ENONET ||
+           code == EHOSTUNREACH || code == EOPNOTSUPP || code == ENETUNREACH;
+}
+
+/* Something is missing, descriptors most likely, and may be for some time. */
+static void wait_for_better(struct listener *l, int code) {
+    pause_polling(l, code);
+    uv_timer_start(&l->retry, on_retry, LISTENER_RETRY_MS, 0);
 }
 
 static void on_client(uv_poll_t *poll, int status, int events) {
     struct listener *l = poll->data;
-    (void)status, (void)events;
+    (void)events;
+    if (status < 0) {
+        wait_for_better(l, -status);
+        return;
+    }
     if (l->events->full(l->ctx)) {
         pause_polling(l, 0);
         return;
@@ -43,13 +55,12 @@ static void on_client(uv_poll_t *poll, int status, int events) {
         int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             l->events->client(l->ctx, fd);
-        } else if (is_shortage(errno)) {
-            pause_polling(l, errno);
-            uv_timer_start(&l->retry, on_retry, LISTENER_RETRY_MS, 0);
-            return;
         } else if (errno == EAGAIN) {
             return;
-        } // else that client had already gone
+        } else if (!client_is_gone(errno)) {
+            wait_for_better(l, errno);
+            return;
+        }
     }
 }
 

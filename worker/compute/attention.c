@@ -228,10 +228,8 @@ static void do_task(const struct attention *a, size_t i, float *out, const float
 
 void attention_apply(struct attention *a, float *out, const float *q, uint32_t layer) {
     size_t tasks = a->n_pieces * a->o.n_kv_heads, merges = a->n_cuts * a->o.n_heads;
-    if (a->threads == 1 || tasks == 1) { // without a team, which costs more than it is worth
+    if (a->threads == 1 || tasks <= 1) { // no team (see forward.c), and nothing is cut
         for (size_t i = 0; i < tasks; i++) do_task(a, i, out, q, layer);
-        for (size_t i = 0; i < merges; i++)
-            merge_cut(a, i / a->o.n_heads, (uint32_t)(i % a->o.n_heads), out);
         return;
     }
 #pragma omp parallel num_threads((int)a->threads)

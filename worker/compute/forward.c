@@ -58,7 +58,7 @@ struct forward {
 /* --- the pass --- */
 
 /* A single token does without a team: libgomp makes one even of a single thread, by an allocation
- * and a system call, ten times a layer.  Hot, all of these. */
+ * and a system call.  Hot, what is done in each layer; once a step it does not matter. */
 
 static void norm_row(const struct forward *f, float *y, const float *x, const float *weight,
                      size_t t) {

@@ -20,9 +20,9 @@
 #include "common/mem.h"
 #include "worker/weights/shard.h"
 
-#define QUANTIZE_BLOCKS ((size_t)8)         // of a token in a row: cache lines of the L1 at once
-#define PAIR_TOKENS     ((size_t)32)        // tokens whose two rows are multiplied in one call
-#define PAIR_ROWS       ((size_t)1024)      // rows of such a product at most
+#define QUANTIZE_BLOCKS ((size_t)8)    // of a token before the next one's turn: they stay in L1
+#define PAIR_TOKENS     ((size_t)32)   // tokens at once; when they are all, both rows in one call
+#define PAIR_ROWS       ((size_t)1024) // rows of such a product at most
 #define PAIR_BYTES      ((size_t)256 << 10) // of its weights: they stay in cache for the second row
 #define PAIR_FLOATS     (2 * PAIR_TOKENS * PAIR_ROWS)
 
@@ -256,7 +256,7 @@ void linear_apply(struct linear *l, const struct linear_product *products, size_
         return;
     }
     bool quantize = plan_rows(l, products, n);
-    if (l->threads == 1) { // a team of one costs a system call at each barrier
+    if (l->threads == 1) { // without a team: see forward.c
         apply_share(l, products, n, quantize);
         return;
     }

@@ -46,7 +46,8 @@ void treesum_of(float *dst, const struct treesum *t, struct treesum_node node, s
                 bool add);
 /* The same of all ranks; the team shares long vectors. */
 void treesum_all(float *dst, const struct treesum *t, size_t at, size_t n, bool add);
-/* dst[n] = src or, with `add`, dst += src; the team shares long vectors. */
+/* dst[n] = src or, with `add`, dst += src, which is dst itself or does not overlap it; the team
+ * shares long vectors. */
 void treesum_take(float *dst, const float *src, size_t n, bool add);
 
 #endif

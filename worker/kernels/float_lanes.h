@@ -173,6 +173,7 @@ static ALWAYS_INLINE void float_streams_run(enum dtype type, const struct float_
 static ALWAYS_INLINE void float_one(enum dtype type, struct float_product p) {
     const size_t apart = (p.end - p.begin) / FLOAT_PANEL / FLOAT_STREAMS * FLOAT_PANEL;
 
+    p.tokens = 1; // a constant from here on
     for (size_t row = p.begin; row < p.begin + apart; row += FLOAT_PANEL)
         for (size_t k = 0; k < p.cols; k += FLOAT_RUN)
             float_streams_run(type, &p, row, apart, k,

@@ -95,7 +95,9 @@ static void check_product(const struct kernels *k, struct matrix *m, size_t toke
     expect_product(m, tokens, NULL, fine);
     apply(l, y, m, bias, fine);
     expect_product(m, tokens, bias, fine);
+    linear_free(l);
     omp_set_num_threads(1); // each token alone, one thread: the same bits
+    assert_int_equal(linear_create(&l, k, MAX_COLS, MAX_TOKENS), ERR_OK);
     for (size_t t = 0; t < tokens; t++) {
         linear_set_input(l, x + t * (m->own_end - m->own_begin), m->own_end - m->own_begin, 1);
         apply(l, again + t * m->rows, m, bias, fine);
