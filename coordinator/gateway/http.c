@@ -379,7 +379,8 @@ const char *http_parser_message(const struct http_parser *p) {
 }
 
 bool http_parser_is_inside(const struct http_parser *p) {
-    return (p->inside || p->after_cr) && !p->complete; // half an empty line is one as well
+    bool half_a_line = p->after_cr && p->status == 0; // an empty one before the request
+    return (p->inside || half_a_line) && !p->complete;
 }
 
 bool http_parser_has_head(const struct http_parser *p) {
