@@ -32,16 +32,17 @@ async function drains(signal, {args = ['-n', '2'], prefix = [], target} = {}) {
     await nothingLeft(signal);
 }
 
-// Long prompts, all of them beyond the context: one is read and as many wait as may when this returns their statuses.
+// Long prompts, all of them beyond the context: when this returns their statuses, one was read and as many waited as may.
 async function fillLine(server) {
     const body = JSON.stringify({prompt: 'Call me Ishmael. '.repeat(1 << 14)});
-    let full = false;
+    let full = false, read = false;
     const asked = Array.from({length: 80}, () => post(server, '/v1/completions', body).then(r => {
         full ||= r.status === 429;
+        read ||= r.status === 400;
         return r.status;
     }));
     for (const status of asked) status.catch(() => {}); // of who waits for it
-    await until('the line is full', () => full);
+    await until('the line is full and one was read', () => full && read);
     return asked;
 }
 

@@ -352,7 +352,7 @@ static size_t group_of(const struct kernel_times_subject *s) {
     return s->shape->n_heads / s->shape->n_kv_heads;
 }
 
-/* Space of one thread for vectors of n floats, three of them and a quantised one. */
+/* Space of one thread for vectors of n floats, three of them and two quantised ones. */
 static size_t vectors_bytes(size_t n) {
     return 3 * n * sizeof(float) + act_rows_bytes(n, 2);
 }
