@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: MIT
 /* waiting.c: see waiting.h.
  *
- * Hot: twice per layer.  Reading the clock takes as long as some turns of spinning, so the first
- * turns are only counted.
+ * Hot: twice per layer, and between the threads of a rank a dozen times.  Reading the clock takes
+ * as long as some turns of spinning, so the first turns are only counted.
  *
  *      turns:  pause pause … │ pause, clock … │ sched_yield, clock …      │ false
  *                FREE_TURNS  │     spin_ns    │        yield_ns           │ the caller sleeps */
 
 #include "worker/job/waiting.h"
 
+#include <limits.h>
+#include <linux/futex.h>
 #include <sched.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "common/clock.h"
 
@@ -49,4 +54,25 @@ bool waiting_turn(struct waiting *w) {
         return true;
     }
     return false;
+}
+
+static void futex(_Atomic uint32_t *word, int operation, uint32_t value) {
+    (void)syscall(SYS_futex, word, operation, value, NULL, NULL, 0);
+}
+
+/* Between a sleeper's two steps (say so, look again) and the other side's (change, look for
+ * sleepers) there is one order for all, so one of the two sees the other. */
+static void sleep_until_changed(struct waiting_word *word, uint32_t seen) {
+    atomic_fetch_add(&word->sleepers, 1);
+    if (atomic_load(&word->value) == seen) futex(&word->value, FUTEX_WAIT, seen);
+    atomic_fetch_sub(&word->sleepers, 1);
+}
+
+uint32_t waiting_word_next(struct waiting_word *word, uint32_t seen, struct waiting *w) {
+    if (!waiting_turn(w)) sleep_until_changed(word, seen);
+    return atomic_load_explicit(&word->value, memory_order_acquire);
+}
+
+void waiting_word_wake(struct waiting_word *word) {
+    if (atomic_load(&word->sleepers)) futex(&word->value, FUTEX_WAKE, INT_MAX);
 }

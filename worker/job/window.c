@@ -3,24 +3,20 @@
  *
  * Main thread of every rank.  One mapping: a head of one flag per rank, then each rank's memory.
  * A flag is written by its rank alone and lies on cache lines of its own, so ranks that are in time
- * exchange two cache lines and make no system call.  Who has waited too long sleeps on the flag (a
- * futex) and says so in it: only then does its owner make the call that wakes.
+ * exchange two cache lines and make no system call.
  *
- *      flags:    │ rank 0: round, sleepers, times │ rank 1 │ … │
+ *      flags:    │ rank 0: round, times │ rank 1 │ … │
  *      memory:   │ rank 0: bytes                  │ rank 1 │ … │ */
 
 #include "worker/job/window.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,8 +27,7 @@
 #define HUGE_BYTES ((size_t)2 << 20) // memory this large begins on a huge page
 
 struct flag {
-    _Alignas(LINE_BYTES) _Atomic uint32_t round; // compared modulo 2^32
-    _Atomic uint32_t sleepers;
+    _Alignas(LINE_BYTES) struct waiting_word round; // compared modulo 2^32
     _Atomic uint64_t arrived_ns[2]; // of an even and of an odd round, on the host's clock
 };
 
@@ -139,35 +134,19 @@ static uint64_t host_clock_ns(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void futex(_Atomic uint32_t *word, int operation, uint32_t value) {
-    (void)syscall(SYS_futex, word, operation, value, NULL, NULL, 0);
-}
-
-/* Between a sleeper's two steps (say so, look again) and the owner's (arrive, look for sleepers)
- * there is one order for all, so one of the two sees the other. */
-static void sleep_until_changed(struct flag *f, uint32_t seen) {
-    atomic_fetch_add(&f->sleepers, 1);
-    if (atomic_load(&f->round) == seen) futex(&f->round, FUTEX_WAIT, seen);
-    atomic_fetch_sub(&f->sleepers, 1);
-}
-
 static void wait_for(struct flag *f, uint32_t round, const struct waiting_limits *limits) {
-    uint32_t seen = atomic_load_explicit(&f->round, memory_order_acquire);
-    if ((int32_t)(seen - round) >= 0) return;
+    uint32_t seen = atomic_load_explicit(&f->round.value, memory_order_acquire);
     struct waiting w;
     waiting_begin(&w, limits);
-    do {
-        if (!waiting_turn(&w)) sleep_until_changed(f, seen);
-        seen = atomic_load_explicit(&f->round, memory_order_acquire);
-    } while ((int32_t)(seen - round) < 0);
+    while ((int32_t)(seen - round) < 0) seen = waiting_word_next(&f->round, seen, &w);
 }
 
 void window_arrive(struct window *w) {
     struct flag *mine = flag_of(w, w->me);
     w->round++;
     atomic_store_explicit(&mine->arrived_ns[w->round & 1], host_clock_ns(), memory_order_relaxed);
-    atomic_store(&mine->round, w->round);
-    if (atomic_load(&mine->sleepers)) futex(&mine->round, FUTEX_WAKE, INT_MAX);
+    atomic_store(&mine->round.value, w->round);
+    waiting_word_wake(&mine->round);
 }
 
 void window_wait_next(struct window *w, uint32_t rank, const struct waiting_limits *limits) {
