@@ -14,12 +14,12 @@
 
 #include "worker/compute/attention.h"
 
-#include <omp.h>
 #include <string.h>
 
 #include "common/mem.h"
 #include "common/plan.h"
 #include "worker/compute/attend.h"
+#include "worker/job/team.h"
 
 #define PIECES_PER_THREAD 4
 
@@ -59,7 +59,7 @@ struct sizes {
 };
 
 static struct sizes sizes_of(const struct attention_options *o) {
-    struct sizes n = {.threads = (size_t)omp_get_max_threads()};
+    struct sizes n = {.threads = team_size()};
     n.queries = o->group > ATTEND_QUERIES ? o->group : ATTEND_QUERIES;
     n.max_cuts = n.threads > 1 ? 2 * n.threads / o->n_kv_heads : 0;
     n.max_pieces = o->max_tokens + n.max_cuts * ATTEND_MAX_PARTS;
@@ -168,6 +168,13 @@ void attention_set_rows(struct attention *a, const struct kv_row *rows, size_t t
 
 /* --- the work --- */
 
+struct attention_work {
+    const struct attention *a;
+    float *out;     // [tokens, n_heads, head_dim]
+    const float *q; // [tokens, n_heads, head_dim]
+    uint32_t layer;
+};
+
 /* This rank's query heads that read a KV head, counted from its first. */
 static struct range heads_of(const struct attention *a, uint32_t kv_head) {
     uint32_t begin = (a->o.first_kv_head + kv_head) * a->o.group, end = begin + a->o.group;
@@ -185,14 +192,14 @@ static struct attn_state *part_states(const struct attention *a, size_t cut, siz
     return a->parts + (cut * ATTEND_MAX_PARTS + part) * a->o.n_heads;
 }
 
-static void do_piece(const struct attention *a, const struct piece *p, uint32_t kv_head, float *out,
-                     const float *q, uint32_t layer) {
-    const struct attend_scratch *s = &a->scratch[omp_get_thread_num()];
+static void do_piece(const struct attention_work *work, const struct piece *p, uint32_t kv_head,
+                     const struct attend_scratch *s) {
+    const struct attention *a = work->a;
     struct range heads = heads_of(a, kv_head);
     size_t dim = a->o.head_dim, width = range_len(heads) * dim;
     struct attend_task task = {.kernels = a->o.kernels,
                                .kv = a->o.kv,
-                               .layer = layer,
+                               .layer = work->layer,
                                .kv_head = kv_head,
                                .position = a->rows[p->row].position,
                                .blocks = a->rows[p->row].blocks,
@@ -200,8 +207,8 @@ static void do_piece(const struct attention *a, const struct piece *p, uint32_t 
                                .heads = range_len(heads)};
 
     for (size_t t = 0; t < p->tokens; t++)
-        memcpy(s->q + t * width, q + ((p->row + t) * a->o.n_heads + heads.begin) * dim,
-               width * sizeof *q);
+        memcpy(s->q + t * width, work->q + ((p->row + t) * a->o.n_heads + heads.begin) * dim,
+               width * sizeof *s->q);
     if (p->part != WHOLE_PAST) {
         attend_part(&task, s, part_states(a, p->cut, p->part) + heads.begin, p->part);
         return;
@@ -209,7 +216,7 @@ static void do_piece(const struct attention *a, const struct piece *p, uint32_t 
     attend_past(&task, s);
     for (size_t i = 0; i < p->tokens * task.heads; i++) {
         size_t token = p->row + i / task.heads, head = heads.begin + i % task.heads;
-        store_result(a, out + (token * a->o.n_heads + head) * dim, &s->states[i]);
+        store_result(a, work->out + (token * a->o.n_heads + head) * dim, &s->states[i]);
     }
 }
 
@@ -221,26 +228,22 @@ static void merge_cut(const struct attention *a, size_t cut, uint32_t head, floa
 }
 
 /* Task i: a piece for one KV head. */
-static void do_task(const struct attention *a, size_t i, float *out, const float *q,
-                    uint32_t layer) {
-    do_piece(a, &a->pieces[i / a->o.n_kv_heads], (uint32_t)(i % a->o.n_kv_heads), out, q, layer);
+static void do_task(const void *arg, size_t i, size_t thread) {
+    const struct attention_work *work = arg;
+    const struct attention *a = work->a;
+    CHECK(thread < a->threads);
+    do_piece(work, &a->pieces[i / a->o.n_kv_heads], (uint32_t)(i % a->o.n_kv_heads),
+             &a->scratch[thread]);
+}
+
+static void do_merge(const void *arg, size_t i) {
+    const struct attention_work *work = arg;
+    size_t heads = work->a->o.n_heads;
+    merge_cut(work->a, i / heads, (uint32_t)(i % heads), work->out);
 }
 
 void attention_apply(struct attention *a, float *out, const float *q, uint32_t layer) {
-    size_t tasks = a->n_pieces * a->o.n_kv_heads, merges = a->n_cuts * a->o.n_heads;
-    if (a->threads == 1 || tasks <= 1) { // no team (see forward.c), and nothing is cut
-        for (size_t i = 0; i < tasks; i++) do_task(a, i, out, q, layer);
-        return;
-    }
-#pragma omp parallel num_threads((int)a->threads)
-    {
-#pragma omp for schedule(dynamic, 1) nowait
-        for (size_t i = 0; i < tasks; i++) do_task(a, i, out, q, layer);
-        if (merges > 0) { // only then must all pieces be done
-#pragma omp barrier
-#pragma omp for schedule(static) nowait
-            for (size_t i = 0; i < merges; i++)
-                merge_cut(a, i / a->o.n_heads, (uint32_t)(i % a->o.n_heads), out);
-        }
-    }
+    const struct attention_work work = {a, out, q, layer};
+    team_each(a->n_pieces * a->o.n_kv_heads, do_task, &work);
+    team_for(a->n_cuts * a->o.n_heads, do_merge, &work);
 }

@@ -21,6 +21,7 @@
 #include "worker/compute/attention.h"
 #include "worker/compute/linear.h"
 #include "worker/compute/rope.h"
+#include "worker/job/team.h"
 
 /* Below this width of the residual stream all products are fine (linear.h): such a model waits for
  * its ranks, not for its products. */
@@ -57,56 +58,45 @@ struct forward {
 
 /* --- the pass --- */
 
-/* A single token does without a team: libgomp makes one even of a single thread, by an allocation
- * and a system call.  Hot, what is done in each layer; once a step it does not matter. */
+struct norm_rows {
+    const struct forward *f;
+    float *y; // [tokens, dim]
+    const float *x, *weight;
+};
 
-static void norm_row(const struct forward *f, float *y, const float *x, const float *weight,
-                     size_t t) {
-    size_t dim = f->n.dim;
-    f->o.kernels->rms_norm(y + t * dim, x + t * dim, weight, dim, f->o.shape->norm_eps);
+static void norm_row(const void *arg, size_t t) {
+    const struct norm_rows *r = arg;
+    size_t dim = r->f->n.dim;
+    r->f->o.kernels->rms_norm(r->y + t * dim, r->x + t * dim, r->weight, dim,
+                              r->f->o.shape->norm_eps);
 }
 
 static void norm_rows(const struct forward *f, float *y, const float *x, const float *weight,
                       size_t tokens) {
-    if (tokens == 1) {
-        norm_row(f, y, x, weight, 0);
-        return;
-    }
-#pragma omp parallel for schedule(static)
-    for (size_t t = 0; t < tokens; t++) norm_row(f, y, x, weight, t);
+    const struct norm_rows rows = {f, y, x, weight};
+    team_for(tokens, norm_row, &rows);
 }
 
-static void silu_mul_row(const struct forward *f, size_t t) {
+static void silu_mul_row(const void *arg, size_t t) {
+    const struct forward *f = arg;
     size_t ff = f->n.ff;
     f->o.kernels->silu_mul(f->hidden + t * ff, f->gate + t * ff, f->up + t * ff, ff);
 }
 
-static void silu_mul_rows(const struct forward *f, size_t tokens) {
-    if (tokens == 1) {
-        silu_mul_row(f, 0);
-        return;
-    }
-#pragma omp parallel for schedule(static)
-    for (size_t t = 0; t < tokens; t++) silu_mul_row(f, t);
-}
+struct stored_rows {
+    const struct forward *f;
+    const struct kv_row *rows;
+    uint32_t layer;
+};
 
-static void store_token(const struct forward *f, uint32_t layer, const struct kv_row *rows,
-                        size_t t) {
+static void store_row(const void *arg, size_t t) {
+    const struct stored_rows *s = arg;
+    const struct forward *f = s->f;
     size_t head_dim = f->o.shape->head_dim;
     uint32_t heads = kv_get_shape(f->o.kv)->n_heads;
     for (uint32_t h = 0; h < heads; h++)
-        kv_store(f->o.kv, f->o.kernels, layer, h, &rows[t], f->k + (t * heads + h) * head_dim,
+        kv_store(f->o.kv, f->o.kernels, s->layer, h, &s->rows[t], f->k + (t * heads + h) * head_dim,
                  f->v + (t * heads + h) * head_dim);
-}
-
-static void store_kv(const struct forward *f, uint32_t layer, const struct kv_row *rows,
-                     size_t tokens) {
-    if (tokens == 1) {
-        store_token(f, layer, rows, 0);
-        return;
-    }
-#pragma omp parallel for schedule(static)
-    for (size_t t = 0; t < tokens; t++) store_token(f, layer, rows, t);
 }
 
 /* Where this rank's part of a block's output goes: [tokens, dim]. */
@@ -119,26 +109,35 @@ static void add_everybodys(struct forward *f, size_t tokens) {
     allreduce_add(f->allreduce, f->x, tokens * f->n.dim);
 }
 
+struct embedded_rows {
+    const struct forward *f;
+    const int32_t *tokens;
+};
+
 /* The embedding is cut by vocabulary: a token's row comes from the one rank that holds it, all
  * others add zeros, which is exact. */
-static void embed(struct forward *f, const int32_t *tokens, size_t n) {
+static void embed_row(const void *arg, size_t t) {
+    const struct embedded_rows *r = arg;
+    const struct forward *f = r->f;
     const struct matrix *e = &f->o.weights->token_embd;
     size_t dim = f->n.dim;
-#pragma omp parallel for schedule(static) if (n > 1)
-    for (size_t t = 0; t < n; t++) {
-        uint32_t token = (uint32_t)tokens[t];
-        if (token >= f->vocab.begin && token < f->vocab.end)
-            e->kernel->unpack_row(e->packed, e->rows, e->cols, token - f->vocab.begin,
-                                  f->x + t * dim);
-        else
-            memset(f->x + t * dim, 0, dim * sizeof *f->x);
-    }
-    allreduce_sum(f->allreduce, f->x, n * dim);
+    uint32_t token = (uint32_t)r->tokens[t];
+    if (token >= f->vocab.begin && token < f->vocab.end)
+        e->kernel->unpack_row(e->packed, e->rows, e->cols, token - f->vocab.begin, f->x + t * dim);
+    else
+        memset(f->x + t * dim, 0, dim * sizeof *f->x);
+}
+
+static void embed(struct forward *f, const int32_t *tokens, size_t n) {
+    const struct embedded_rows rows = {f, tokens};
+    team_for(n, embed_row, &rows);
+    allreduce_sum(f->allreduce, f->x, n * f->n.dim);
 }
 
 static void attention_block(struct forward *f, uint32_t layer, const struct kv_row *rows,
                             size_t tokens) {
     const struct layer_weights *w = &f->o.weights->layers[layer];
+    const struct stored_rows stored = {f, rows, layer};
     size_t head_dim = f->o.shape->head_dim;
 
     norm_rows(f, f->normed, f->x, w->attn_norm, tokens);
@@ -152,7 +151,7 @@ static void attention_block(struct forward *f, uint32_t layer, const struct kv_r
 
     rope_apply(f->rope, f->q, tokens, f->n.q / head_dim);
     rope_apply(f->rope, f->k, tokens, f->n.kv / head_dim);
-    store_kv(f, layer, rows, tokens);
+    team_for(tokens, store_row, &stored);
     attention_apply(f->attention, f->mixed, f->q, layer);
 
     linear_set_input(f->linear, f->mixed, f->n.q, tokens);
@@ -170,7 +169,7 @@ static void ffn_block(struct forward *f, uint32_t layer, size_t tokens) {
     const struct linear_product gate_up[] = {{.y = f->gate, .w = &w->gate, .fine = f->all_fine},
                                              {.y = f->up, .w = &w->up, .fine = f->all_fine}};
     linear_apply(f->linear, gate_up, 2);
-    silu_mul_rows(f, tokens);
+    team_for(tokens, silu_mul_row, f);
 
     linear_set_input(f->linear, f->hidden, f->n.ff, tokens);
     const struct linear_product down = {

@@ -14,10 +14,10 @@
 
 #include "worker/compute/linear.h"
 
-#include <omp.h>
 #include <string.h>
 
 #include "common/mem.h"
+#include "worker/job/team.h"
 #include "worker/weights/shard.h"
 
 #define QUANTIZE_BLOCKS ((size_t)8)    // of a token before the next one's turn: they stay in L1
@@ -41,8 +41,7 @@ struct linear {
 };
 
 uint64_t linear_bytes(size_t max_cols, size_t max_tokens) {
-    return act_rows_bytes(max_cols, 2 * max_tokens) +
-           (size_t)omp_get_max_threads() * PAIR_FLOATS * sizeof(float);
+    return act_rows_bytes(max_cols, 2 * max_tokens) + team_size() * PAIR_FLOATS * sizeof(float);
 }
 
 static err map_floats(float **out, size_t n) {
@@ -59,7 +58,7 @@ err linear_create(struct linear **out, const struct kernels *k, size_t max_cols,
     l->kernels = k;
     l->max_cols = max_cols;
     l->max_tokens = max_tokens;
-    l->threads = (size_t)omp_get_max_threads();
+    l->threads = team_size();
     TRY_GOTO(e, mem_map(&l->q_memory, act_rows_bytes(max_cols, 2 * max_tokens)), fail);
     TRY_GOTO(e, map_floats(&l->pairs, l->threads * PAIR_FLOATS), fail);
     *out = l;
@@ -105,7 +104,7 @@ static void place_columns(const struct linear *l, float *row, size_t t, size_t b
 }
 
 /* Blocks [first, last) of token t's rows, at most QUANTIZE_BLOCKS. */
-static void quantize_blocks(struct linear *l, size_t t, size_t first, size_t last) {
+static void quantize_blocks(const struct linear *l, size_t t, size_t first, size_t last) {
     size_t begin = first * ACT_BLOCK, n = (last - first) * ACT_BLOCK;
     float row[QUANTIZE_BLOCKS * ACT_BLOCK];
     const float *x = row;
@@ -122,23 +121,19 @@ static void quantize_blocks(struct linear *l, size_t t, size_t first, size_t las
         l->kernels->quantize_twice(&out, t, l->tokens + t, x, n);
 }
 
-/* This thread's part of the rows: whole tokens, or a range of blocks where there are fewer tokens
- * than threads.  A few blocks of all its tokens at a time: the blocks of one token lie far apart,
- * often by a power of two, and those of the next token in the same cache lines. */
-static void quantize_share(struct linear *l) {
-    size_t threads = (size_t)omp_get_num_threads(), thread = (size_t)omp_get_thread_num();
-    size_t blocks = l->q.cols / ACT_BLOCK, begin = 0, end = l->tokens, first = 0, last = blocks;
-    if (l->tokens >= threads) {
-        begin = l->tokens * thread / threads;
-        end = l->tokens * (thread + 1) / threads;
-    } else {
-        first = blocks * thread / threads;
-        last = blocks * (thread + 1) / threads;
-    }
-    while (first < last) {
-        size_t next = last - first < QUANTIZE_BLOCKS ? last : first + QUANTIZE_BLOCKS;
-        for (size_t t = begin; t < end; t++) quantize_blocks(l, t, first, next);
-        first = next;
+/* A thread's part of the rows: whole tokens, or a range of blocks where there are fewer tokens than
+ * threads.  A few blocks of all its tokens at a time: the blocks of one token lie far apart, often
+ * by a power of two, and those of the next token in the same cache lines. */
+static void quantize_share(const void *arg, size_t thread, size_t threads) {
+    const struct linear *l = arg;
+    struct team_part tokens = {0, l->tokens}, blocks = {0, l->q.cols / ACT_BLOCK};
+    if (l->tokens >= threads)
+        tokens = team_part(l->tokens, thread, threads);
+    else
+        blocks = team_part(blocks.end, thread, threads);
+    for (size_t first = blocks.begin, next; first < blocks.end; first = next) {
+        next = blocks.end - first < QUANTIZE_BLOCKS ? blocks.end : first + QUANTIZE_BLOCKS;
+        for (size_t t = tokens.begin; t < tokens.end; t++) quantize_blocks(l, t, first, next);
     }
 }
 
@@ -163,13 +158,12 @@ static bool plan_rows(struct linear *l, const struct linear_product *products, s
 
 /* ---- the products ---- */
 
-/* Rows [begin, end) times both rows of every token. */
-static void multiply_pairs(const struct linear *l, const struct linear_product *p, size_t begin,
-                           size_t end) {
+/* Rows [begin, end) times both rows of every token; pairs is the thread's. */
+static void multiply_pairs(const struct linear *l, const struct linear_product *p, float *pairs,
+                           size_t begin, size_t end) {
     const struct matrix *w = p->w;
     const size_t rows = end - begin, tokens = l->tokens;
     const uint8_t *packed = (const uint8_t *)w->packed + w->kernel->packed_bytes(begin, w->cols);
-    float *pairs = l->pairs + (size_t)omp_get_thread_num() * PAIR_FLOATS;
 
     for (size_t t = 0; t < tokens; t += PAIR_TOKENS) {
         size_t some = tokens - t < PAIR_TOKENS ? tokens - t : PAIR_TOKENS;
@@ -191,7 +185,7 @@ static void multiply_pairs(const struct linear *l, const struct linear_product *
 }
 
 /* Where weights are read more than once, those of a step stay in cache. */
-static void multiply_all_pairs(const struct linear *l, const struct linear_product *p,
+static void multiply_all_pairs(const struct linear *l, const struct linear_product *p, float *pairs,
                                struct shard_rows mine) {
     const size_t panel = p->w->kernel->panel_rows;
     size_t step = PAIR_ROWS / panel * panel;
@@ -201,18 +195,17 @@ static void multiply_all_pairs(const struct linear *l, const struct linear_produ
         if (fit < step) step = fit;
     }
     for (size_t begin = mine.begin; begin < mine.end; begin += step)
-        multiply_pairs(l, p, begin, mine.end - begin < step ? mine.end : begin + step);
+        multiply_pairs(l, p, pairs, begin, mine.end - begin < step ? mine.end : begin + step);
 }
 
-/* This thread's rows of one product: those whose memory it touched first. */
-static void multiply_share(const struct linear *l, const struct linear_product *p) {
+/* A thread's rows of one product: those whose memory it touched first. */
+static void multiply_rows(const struct linear *l, const struct linear_product *p, size_t thread,
+                          size_t threads) {
     const struct matrix *w = p->w;
-    struct shard_rows mine =
-        shard_thread_rows(w->rows, w->kernel->panel_rows, (size_t)omp_get_num_threads(),
-                          (size_t)omp_get_thread_num());
+    struct shard_rows mine = shard_thread_rows(w->rows, w->kernel->panel_rows, threads, thread);
     if (mine.begin == mine.end) return; // more threads than panels
     if (takes_pairs(p)) {
-        multiply_all_pairs(l, p, mine);
+        multiply_all_pairs(l, p, l->pairs + thread * PAIR_FLOATS, mine);
     } else if (is_quantized(p)) {
         struct act_rows x = act_rows_slice(&l->q, 0, l->tokens);
         w->kernel->matmul_q(p->y, w->rows, w->packed, w->rows, w->cols, mine.begin, mine.end, &x);
@@ -236,17 +229,20 @@ static void fill_bias(const struct linear *l, const struct linear_product *p) {
     }
 }
 
-/* This thread's share of everything. */
-static void apply_share(struct linear *l, const struct linear_product *products, size_t n,
-                        bool quantize) {
-    if (quantize) {
-        quantize_share(l);
-#pragma omp barrier
-    }
-    for (size_t i = 0; i < n; i++) multiply_share(l, &products[i]);
+struct products {
+    const struct linear *l;
+    const struct linear_product *products;
+    size_t n;
+};
+
+static void multiply_share(const void *arg, size_t thread, size_t threads) {
+    const struct products *p = arg;
+    CHECK(thread < p->l->threads);
+    for (size_t i = 0; i < p->n; i++) multiply_rows(p->l, &p->products[i], thread, threads);
 }
 
 void linear_apply(struct linear *l, const struct linear_product *products, size_t n) {
+    const struct products all = {l, products, n};
     CHECK(n <= LINEAR_MAX_PRODUCTS);
     for (size_t i = 0; i < n; i++)
         CHECK(products[i].w->rows == 0 ||
@@ -255,11 +251,6 @@ void linear_apply(struct linear *l, const struct linear_product *products, size_
         for (size_t i = 0; i < n; i++) fill_bias(l, &products[i]);
         return;
     }
-    bool quantize = plan_rows(l, products, n);
-    if (l->threads == 1) { // without a team: see forward.c
-        apply_share(l, products, n, quantize);
-        return;
-    }
-#pragma omp parallel num_threads((int)l->threads)
-    apply_share(l, products, n, quantize);
+    if (plan_rows(l, products, n)) team_run(quantize_share, l);
+    team_run(multiply_share, &all);
 }

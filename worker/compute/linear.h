@@ -36,7 +36,7 @@ struct linear_product {
 /* x[tokens, n] is the input of the linear_apply calls that follow; it must stay as it is until the
  * last of them. */
 void linear_set_input(struct linear *l, const float *x, size_t n, size_t tokens);
-/* Up to LINEAR_MAX_PRODUCTS matrices of the same columns times the input, in one parallel region.
+/* Up to LINEAR_MAX_PRODUCTS matrices of the same columns times the input, shared by the team.
  * n of the input is the number of the matrices' own columns; the columns of masked blocks that
  * belong to other ranks are fed zeros.  A matrix without own columns gives zeros, one without rows
  * nothing. */

@@ -15,12 +15,12 @@
 #include "worker/compute/output.h"
 
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
 #include "common/mem.h"
 #include "worker/compute/sampler.h"
 #include "worker/compute/topk.h"
+#include "worker/job/team.h"
 
 #define TILE_ROWS 32 // bits of a mask
 
@@ -48,6 +48,7 @@ struct output {
     const struct plan *plan;
     struct range vocab;
     size_t most_rows; // vocabulary rows of the rank that has most
+    size_t threads;
     bool is_root;
 
     struct row *rows; // [max_tokens] of the batch
@@ -98,7 +99,7 @@ static size_t lay_out(struct output *o, uint8_t *memory, size_t max_tokens, size
     o->rows = place(memory, &used, max_tokens, sizeof *o->rows);
     o->chosen = place(memory, &used, max_tokens, sizeof *o->chosen);
     o->logits = place(memory, &used, TILE_ROWS * (size_t)range_len(o->vocab), sizeof(float));
-    o->saved = place(memory, &used, (size_t)omp_get_max_threads() * BATCH_MAX_EDITS, sizeof(float));
+    o->saved = place(memory, &used, o->threads * BATCH_MAX_EDITS, sizeof(float));
     o->records = place(memory, &used, records_bytes_max(), 1);
     if (o->is_root) {
         o->gathered = place(memory, &used, size * records_bytes_max(), 1);
@@ -115,8 +116,11 @@ static size_t lay_out(struct output *o, uint8_t *memory, size_t max_tokens, size
 
 uint64_t output_bytes(const struct model_shape *s, const struct plan *p, uint32_t r,
                       size_t max_tokens, size_t max_batch) {
-    struct output o = {
-        .n_vocab = s->n_vocab, .plan = p, .vocab = p->ranks[r].vocab, .is_root = r == 0};
+    struct output o = {.n_vocab = s->n_vocab,
+                       .plan = p,
+                       .vocab = p->ranks[r].vocab,
+                       .threads = team_size(),
+                       .is_root = r == 0};
     return sizeof o + lay_out(&o, NULL, max_tokens, max_batch);
 }
 
@@ -129,6 +133,7 @@ err output_create(struct output **out, struct comm *c, const struct kernels *k,
                          .n_vocab = s->n_vocab,
                          .plan = p,
                          .vocab = p->ranks[comm_rank(c)].vocab,
+                         .threads = team_size(),
                          .is_root = comm_rank(c) == 0};
     for (uint32_t r = 0; r < p->size; r++)
         if (range_len(p->ranks[r].vocab) > o->most_rows)
@@ -219,16 +224,27 @@ static void make_record(struct output *o, size_t row, float *logits, float *save
     for (uint32_t i = 0; i < r->n_kept; i++) kept[i].raw = logits[kept[i].token - first];
 }
 
+struct tile_work {
+    struct output *o;
+    size_t begin; // the tile's first row
+};
+
+static void make_tile_record(const void *arg, size_t i, size_t thread) {
+    const struct tile_work *w = arg;
+    struct output *o = w->o;
+    CHECK(thread < o->threads);
+    make_record(o, w->begin + i, o->logits + i * range_len(o->vocab),
+                o->saved + thread * BATCH_MAX_EDITS,
+                (struct record *)(void *)(o->records + o->record_at[i]));
+}
+
 static void make_records(struct output *o, size_t begin, size_t n) {
+    const struct tile_work work = {o, begin};
     o->record_at[0] = 0;
     for (size_t i = 0; i < n; i++)
         o->record_at[i + 1] =
             o->record_at[i] + record_bytes(seq_of(o, begin + i)->top_n, keep_count(o, begin + i));
-#pragma omp parallel for schedule(dynamic, 1) if (n > 1)
-    for (size_t i = 0; i < n; i++)
-        make_record(o, begin + i, o->logits + i * range_len(o->vocab),
-                    o->saved + (size_t)omp_get_thread_num() * BATCH_MAX_EDITS,
-                    (struct record *)(void *)(o->records + o->record_at[i]));
+    team_each(n, make_tile_record, &work);
 }
 
 /* --- rank 0: the whole row --- */

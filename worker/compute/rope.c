@@ -9,6 +9,7 @@
 #include <math.h>
 
 #include "common/mem.h"
+#include "worker/job/team.h"
 
 struct rope {
     size_t head_dim, rope_dim, pairs;
@@ -52,29 +53,41 @@ void rope_free(struct rope *r) {
     mem_free(r);
 }
 
-void rope_set_rows(struct rope *r, const struct kv_row *rows, size_t tokens) {
-#pragma omp parallel for schedule(static) if (tokens > 1)
-    for (size_t t = 0; t < tokens; t++) {
-        for (size_t i = 0; i < r->pairs; i++) {
-            double angle = rows[t].position * r->frequency[i];
-            r->cos[t * r->pairs + i] = (float)cos(angle);
-            r->sin[t * r->pairs + i] = (float)sin(angle);
-        }
+struct angles {
+    const struct rope *r;
+    const struct kv_row *rows;
+};
+
+static void set_angles(const void *arg, size_t t) {
+    const struct angles *a = arg;
+    const struct rope *r = a->r;
+    for (size_t i = 0; i < r->pairs; i++) {
+        double angle = a->rows[t].position * r->frequency[i];
+        r->cos[t * r->pairs + i] = (float)cos(angle);
+        r->sin[t * r->pairs + i] = (float)sin(angle);
     }
 }
 
-static void rotate_token(const struct rope *r, float *heads, size_t n_heads, size_t t) {
-    for (size_t h = 0; h < n_heads; h++)
-        r->rotate(heads + (t * n_heads + h) * r->head_dim, r->cos + t * r->pairs,
+void rope_set_rows(struct rope *r, const struct kv_row *rows, size_t tokens) {
+    const struct angles angles = {r, rows};
+    team_for(tokens, set_angles, &angles);
+}
+
+struct rotated_heads {
+    const struct rope *r;
+    float *heads; // [tokens, n_heads, head_dim]
+    size_t n_heads;
+};
+
+static void rotate_token(const void *arg, size_t t) {
+    const struct rotated_heads *h = arg;
+    const struct rope *r = h->r;
+    for (size_t i = 0; i < h->n_heads; i++)
+        r->rotate(h->heads + (t * h->n_heads + i) * r->head_dim, r->cos + t * r->pairs,
                   r->sin + t * r->pairs, r->rope_dim);
 }
 
 void rope_apply(const struct rope *r, float *heads, size_t tokens, size_t n_heads) {
-    if (r->pairs == 0) return;
-    if (tokens == 1) { // without a team: see forward.c
-        rotate_token(r, heads, n_heads, 0);
-        return;
-    }
-#pragma omp parallel for schedule(static)
-    for (size_t t = 0; t < tokens; t++) rotate_token(r, heads, n_heads, t);
+    const struct rotated_heads rotated = {r, heads, n_heads};
+    if (r->pairs > 0) team_for(tokens, rotate_token, &rotated);
 }

@@ -17,6 +17,7 @@
 #include "worker/compute/kv.h"
 #include "worker/compute/output.h"
 #include "worker/compute/sampler.h"
+#include "worker/job/team.h"
 
 /* A token that the last step sampled, for whoever continues there. */
 struct sampled {
@@ -256,13 +257,26 @@ static size_t list_tokens(struct step_runner *r, const struct batch *b) {
     return n;
 }
 
+struct step_work {
+    struct step_runner *r;
+    const struct batch *batch;
+    const struct batch_seq_result *results; // on rank 0, when nothing failed
+    err e;
+};
+
+static void do_step(void *arg) {
+    struct step_work *w = arg;
+    struct step_runner *r = w->r;
+    w->e = forward_run(r->forward, r->tokens, r->rows, list_tokens(r, w->batch));
+    if (w->e == ERR_OK) w->results = output_run(r->output, r->forward, w->batch);
+}
+
 err step_run(struct step_runner *r, const struct batch *b, struct batch_result *out) {
     uint64_t begin_ns = clock_ns(), waited_ns = comm_wait_ns(r->comm);
     uint64_t wired_ns = comm_wire_ns(r->comm);
+    struct step_work work = {.r = r, .batch = b};
     mem_guard_begin();
-    const struct batch_seq_result *results = NULL;
-    err e = forward_run(r->forward, r->tokens, r->rows, list_tokens(r, b));
-    if (e == ERR_OK) results = output_run(r->output, r->forward, b);
+    team_open(do_step, &work);
     mem_guard_end();
     uint64_t wait_ns = comm_wait_ns(r->comm) - waited_ns;
     uint64_t wire_ns = comm_wire_ns(r->comm) - wired_ns;
@@ -271,12 +285,12 @@ err step_run(struct step_runner *r, const struct batch *b, struct batch_result *
     r->totals.compute_ns += compute_ns;
     r->totals.wait_ns += wait_ns;
     r->totals.wire_ns += wire_ns;
-    if (e != ERR_OK || !results) return e;
-    note_sampled(r, b, results);
+    if (work.e != ERR_OK || !work.results) return work.e;
+    note_sampled(r, b, work.results);
     *out = (struct batch_result){.epoch = b->epoch,
                                  .step = b->step,
                                  .n_seqs = b->n_seqs,
-                                 .seqs = results,
+                                 .seqs = work.results,
                                  .compute_ns = compute_ns,
                                  .wait_ns = wait_ns};
     return ERR_OK;

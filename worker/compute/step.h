@@ -1,7 +1,7 @@
 /* step.h: one step of the model on one rank: forward pass, logits, sampling.
  *
  * Owns the KV pool and all activation memory, sized once by the limits: a step allocates nothing.
- * Main thread, with the OpenMP team. */
+ * Main thread, with the team (team.h) awake for as long as a step takes. */
 // SPDX-License-Identifier: MIT
 #ifndef WORKER_STEP_H
 #define WORKER_STEP_H

@@ -18,6 +18,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "worker/job/hostinfo.h"
+#include "worker/job/team.h"
 
 /* ---- the host ---- */
 
@@ -154,6 +155,8 @@ void threads_decide(struct threads_team *t, const struct threads_host *h, uint32
 void threads_apply(const struct threads_team *t) {
     omp_set_dynamic(0);
     omp_set_num_threads((int)t->threads);
+    struct waiting_limits limits = waiting_limits_for(!t->crowded);
+    team_set_waiting(&limits);
     if (!t->pinned) return;
     int failed = 0;
 #pragma omp parallel num_threads((int)t->threads) reduction(+ : failed)
@@ -200,8 +203,8 @@ err threads_settle_environment(char **argv) {
     unsetenv("GOMP_CPU_AFFINITY");
     setenv("OMP_PROC_BIND", "false", 1);
     setenv("OMP_DYNAMIC", "false", 1);
-    /* Between two parallel regions of a step threads should still be awake (about 50 µs), in an
-     * idle cluster they should not. */
+    /* Between two steps of a busy cluster threads should still be awake (about 50 µs), in an idle
+     * one they should not. */
     setenv("GOMP_SPINCOUNT", host_is_crowded() ? "100" : "10000", 1);
     setenv(done, "1", 1);
     execv("/proc/self/exe", argv);

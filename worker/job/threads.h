@@ -49,8 +49,9 @@ void threads_host_deinit(struct threads_host *h);
 
 /* The team of this rank; wanted = threads per rank asked for by the user, 0: its share.  Local. */
 void threads_decide(struct threads_team *t, const struct threads_host *h, uint32_t wanted);
-/* Sets the size of the OpenMP team of the calling thread and puts every thread where it belongs.
- * Threads that exist already, and threads made later by others, keep the process's mask.  Local. */
+/* Sets the size of the OpenMP team of the calling thread, puts every thread where it belongs and
+ * says how they wait for each other (team.h). Threads that exist already, and threads made later by
+ * others, keep the process's mask.  Local. */
 void threads_apply(const struct threads_team *t);
 /* "0-3,8" into out[n].  Local. */
 void threads_describe(const struct threads_team *t, char *out, size_t n);

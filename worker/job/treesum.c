@@ -8,8 +8,10 @@
 
 #include <string.h>
 
+#include "worker/job/team.h"
+
 #define BLOCK_FLOATS   ((size_t)512)
-#define THREADS_FLOATS ((size_t)1 << 16) // shorter sums are not worth waking the team
+#define THREADS_FLOATS ((size_t)1 << 16) // shorter sums are not worth a part of the team's
 
 static size_t find_fragments(struct treesum_node *nodes, const bool *has, size_t begin,
                              size_t end) {
@@ -68,25 +70,42 @@ void treesum_of(float *dst, const struct treesum *t, struct treesum_node node, s
     }
 }
 
+/* A sum, or the taking of one vector, that the team shares block by block. */
+struct long_sum {
+    float *dst;
+    const struct treesum *tree; // NULL: dst takes src
+    const float *src;
+    size_t at, n;
+    bool add;
+};
+
+static size_t blocks_of(size_t n) {
+    return (n + BLOCK_FLOATS - 1) / BLOCK_FLOATS;
+}
+
+static void sum_long_block(const void *arg, size_t i) {
+    const struct long_sum *s = arg;
+    size_t begin = i * BLOCK_FLOATS;
+    size_t some = s->n - begin < BLOCK_FLOATS ? s->n - begin : BLOCK_FLOATS;
+    if (s->tree)
+        treesum_of(s->dst + begin, s->tree, (struct treesum_node){0, s->tree->size}, s->at + begin,
+                   some, s->add);
+    else
+        take_block(s->dst + begin, s->src + begin, some, s->add);
+}
+
 void treesum_all(float *dst, const struct treesum *t, size_t at, size_t n, bool add) {
-    const struct treesum_node all = {0, t->size};
-    if (n < THREADS_FLOATS) {
-        treesum_of(dst, t, all, at, n, add);
-        return;
-    }
-#pragma omp parallel for schedule(static)
-    for (size_t done = 0; done < n; done += BLOCK_FLOATS) {
-        size_t some = n - done < BLOCK_FLOATS ? n - done : BLOCK_FLOATS;
-        treesum_of(dst + done, t, all, at + done, some, add);
-    }
+    const struct long_sum s = {.dst = dst, .tree = t, .at = at, .n = n, .add = add};
+    if (n < THREADS_FLOATS)
+        treesum_of(dst, t, (struct treesum_node){0, t->size}, at, n, add);
+    else
+        team_for(blocks_of(n), sum_long_block, &s);
 }
 
 void treesum_take(float *dst, const float *src, size_t n, bool add) {
-    if (n < THREADS_FLOATS) {
+    const struct long_sum s = {.dst = dst, .src = src, .n = n, .add = add};
+    if (n < THREADS_FLOATS)
         take_block(dst, src, n, add);
-        return;
-    }
-#pragma omp parallel for schedule(static)
-    for (size_t done = 0; done < n; done += BLOCK_FLOATS)
-        take_block(dst + done, src + done, n - done < BLOCK_FLOATS ? n - done : BLOCK_FLOATS, add);
+    else
+        team_for(blocks_of(n), sum_long_block, &s);
 }

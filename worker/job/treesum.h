@@ -11,7 +11,7 @@
  *         /   \   /   \       nodes: ranks 0, 1, 2 give one fragment [0, 3), ranks 2, 3 give two,
  *      ( + )   2 3     4      [2, 3) and [3, 4), because no node holds just these two.
  *      /   \
- *     0     1                 Any thread.  Local. */
+ *     0     1                 Any thread, but for sums that the team shares.  Local. */
 // SPDX-License-Identifier: MIT
 #ifndef WORKER_TREESUM_H
 #define WORKER_TREESUM_H
@@ -44,10 +44,10 @@ struct treesum {
  * vectors are read from element `at` on.  dst may be one of them (at the same elements). */
 void treesum_of(float *dst, const struct treesum *t, struct treesum_node node, size_t at, size_t n,
                 bool add);
-/* The same of all ranks; the team shares long vectors. */
+/* The same of all ranks; the team shares long vectors.  Main thread. */
 void treesum_all(float *dst, const struct treesum *t, size_t at, size_t n, bool add);
 /* dst[n] = src or, with `add`, dst += src, which is dst itself or does not overlap it; the team
- * shares long vectors. */
+ * shares long vectors.  Main thread. */
 void treesum_take(float *dst, const float *src, size_t n, bool add);
 
 #endif
