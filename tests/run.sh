@@ -47,11 +47,14 @@ if [ $# -gt 0 ]; then
 fi
 echo "Building with AddressSanitizer and UndefinedBehaviorSanitizer (build-asan/) …" >&2
 build build-asan all -DLOCKSTEP_ASAN=ON -DCMAKE_BUILD_TYPE=Release
+echo "Building the tests with threads with ThreadSanitizer (build-tsan/) …" >&2
+build build-tsan threaded_tests -DLOCKSTEP_TESTS=ON -DLOCKSTEP_TSAN=ON -DCMAKE_BUILD_TYPE=Release
 echo "Building the fuzz targets (build-fuzz/) …" >&2
 build build-fuzz fuzz_targets -DLOCKSTEP_FUZZ=ON -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=Release
 
 status=0
 ctest --test-dir build-fuzz --output-on-failure -L fuzz -j 2 || status=$?
+ctest --test-dir build-tsan --output-on-failure -L threads -j 2 || status=$?
 ctest --test-dir build-asan --output-on-failure -LE release-only -j 2 || status=$?
 ctest --test-dir build --output-on-failure -j 2 || status=$?
 exit $status
