@@ -43,8 +43,9 @@ static const struct quant_format quant_formats[DTYPE_LIMIT] = {
     [DTYPE_Q6_K] = {.block_bytes = 210, .subs = 8, .bits = 6, .offset_log2 = 5, .halves = true},
 };
 
-#define PANEL_ROWS (PANEL_VECTORS * LANES)
-#define QUANT_FEW  2 // most tokens that have functions of their own
+#define PANEL_ROWS           (PANEL_VECTORS * LANES)
+#define QUANT_FEW            2 // most tokens that have functions of their own
+#define QUANT_STREAMS_TOKENS 6 // most tokens that read weights as several streams
 
 /* 32 elements along k of one vector of a panel's rows, unpacked. */
 struct quant_weights {
@@ -329,11 +330,11 @@ static ALWAYS_INLINE void quant_load(enum dtype type, struct quant_weights *q, c
 /* to = from + one block of 32 of a panel, for many tokens. */
 static ALWAYS_INLINE void quant_add_many(enum dtype type, struct quant_sums to,
                                          struct quant_sums from, const uint8_t *block, int sub,
-                                         const struct act_block *x, size_t tokens) {
+                                         int ahead, const struct act_block *x, size_t tokens) {
     const struct quant_format f = quant_formats[type];
     struct quant_weights q[PANEL_VECTORS];
 
-    quant_prefetch(f, block, sub, quant_ahead(f, 1));
+    quant_prefetch(f, block, sub, ahead);
     quant_load(type, q, block, sub);
     if (QUANT_INLINE && f.subs == 1)
         quant_add_tokens(f, to, from, q, x, tokens);
@@ -417,12 +418,39 @@ static ALWAYS_INLINE void quant_tile_many(enum dtype type, struct quant_sums y, 
         const bool last = k == blocks && rows == PANEL_ROWS;
 #pragma GCC unroll 8 // sub is a constant in each copy, or unpacking would branch
         for (int sub = 0; sub < f.subs; sub++, a += x->stride) {
-            quant_add_many(type, last && sub == f.subs - 1 ? y : kept, from, panel, sub, a, tokens);
+            quant_add_many(type, last && sub == f.subs - 1 ? y : kept, from, panel, sub,
+                           quant_ahead(f, 1), a, tokens);
             from = kept;
         }
     }
     for (size_t t = 0; t < tokens && rows < PANEL_ROWS; t++)
         memcpy(y.p + t * y.stride, sums[t], rows * sizeof *sums[t]);
+}
+
+/* QUANT_STREAMS panels of small blocks, `apart` rows apart, times `tokens` <= QUANT_STREAMS_TOKENS.
+ */
+static ALWAYS_INLINE void quant_tile_streams(enum dtype type, struct quant_sums y,
+                                             const uint8_t *panel, size_t apart,
+                                             const struct act_rows *x, size_t token,
+                                             size_t tokens) {
+    const struct quant_format f = quant_formats[type];
+    const size_t row_bytes = quant_row_bytes(f, x->cols);
+    const struct act_block *a = act_rows_block(x, token, 0);
+    _Alignas(vf) float sums[QUANT_STREAMS][QUANT_STREAMS_TOKENS][PANEL_ROWS];
+
+    for (size_t p = 0; p < QUANT_STREAMS; p++) memset(sums[p], 0, tokens * sizeof *sums[p]);
+    for (size_t k = 0; k < x->cols; k += ACT_BLOCK, a += x->stride) {
+#pragma GCC unroll 1
+        for (size_t p = 0; p < QUANT_STREAMS; p++) {
+            const struct quant_sums kept = {sums[p][0], PANEL_ROWS};
+            quant_add_many(type, kept, kept, panel + p * apart * row_bytes, 0,
+                           quant_ahead(f, QUANT_STREAMS), a, tokens);
+        }
+        panel += PANEL_ROWS * f.block_bytes;
+    }
+    for (size_t p = 0; p < QUANT_STREAMS; p++)
+        for (size_t t = 0; t < tokens; t++)
+            memcpy(y.p + t * y.stride + p * apart, sums[p][t], sizeof sums[p][t]);
 }
 
 /* Rows [row_begin, row_end) for `tokens` <= QUANT_FEW tokens from `token` on, a constant: decode,
@@ -450,18 +478,27 @@ static ALWAYS_INLINE void quant_rows_few(enum dtype type, float *y, size_t ldy, 
     }
 }
 
-/* The same for the tile of QUANT_FEW < `tokens` <= QUANT_TILE tokens. */
+/* The same for the tile of QUANT_FEW < `tokens` <= QUANT_TILE tokens.  Up to QUANT_STREAMS_TOKENS
+ * of them are done with weights of 4 or 5 bits as fast as memory brings these. */
 static ALWAYS_INLINE void quant_rows_many(enum dtype type, float *y, size_t ldy, const void *packed,
                                           size_t row_begin, size_t row_end,
                                           const struct act_rows *x, size_t token, size_t tokens) {
     const struct quant_format f = quant_formats[type];
     const size_t row_bytes = quant_row_bytes(f, x->cols);
+    const uint8_t *weights = packed;
+    size_t row = row_begin;
 
-    for (size_t row = row_begin; row < row_end; row += PANEL_ROWS) {
-        const uint8_t *panel = (const uint8_t *)packed + row * row_bytes;
+    if (QUANT_INLINE && f.subs == 1 && f.bits && tokens <= QUANT_STREAMS_TOKENS) {
+        const size_t apart = (row_end - row_begin) / PANEL_ROWS / QUANT_STREAMS * PANEL_ROWS;
+        for (; row < row_begin + apart; row += PANEL_ROWS)
+            quant_tile_streams(type, (struct quant_sums){y + token * ldy + row, ldy},
+                               weights + row * row_bytes, apart, x, token, tokens);
+        row = row_begin + QUANT_STREAMS * apart;
+    }
+    for (; row < row_end; row += PANEL_ROWS) {
         size_t rows = row_end - row < PANEL_ROWS ? row_end - row : PANEL_ROWS;
         const struct quant_sums to = {y + token * ldy + row, ldy};
-        quant_tile_many(type, to, rows, panel, x, token, tokens);
+        quant_tile_many(type, to, rows, weights + row * row_bytes, x, token, tokens);
     }
 }
 
