@@ -19,8 +19,8 @@
 /* Of the widest panel 300 rows are two in each of four streams, one more, and a part of one. */
 static const struct shape {
     size_t rows, blocks, tokens;
-} shapes[] = {{1, 1, 1},   {7, 2, 3},   {16, 3, 1},   {17, 1, 8},  {33, 5, 2},
-              {50, 11, 5}, {64, 2, 67}, {70, 1, 130}, {300, 2, 1}, {300, 1, 2}};
+} shapes[] = {{1, 1, 1},   {7, 2, 3},    {16, 3, 1},  {17, 1, 8},  {33, 5, 2},  {50, 11, 5},
+              {64, 2, 67}, {70, 1, 130}, {300, 2, 1}, {300, 1, 2}, {300, 2, 4}, {300, 1, 6}};
 #define SHAPE_COUNT (sizeof shapes / sizeof shapes[0])
 
 /* Float types have no block: an odd width, so that there are tails. */
@@ -193,8 +193,8 @@ static void test_bound(void **state) {
 
 /* Tokens alone and in batches, row ranges and the whole: the same bits. */
 static void check_bits(const struct kernels *k, enum dtype type) {
-    static const size_t batches[] = {2, 3, 5, 8, 64, 65, 66, 67, 128, 129, 130, 133};
-    static const size_t few[] = {1, 2, 5};
+    static const size_t batches[] = {2, 3, 4, 5, 6, 7, 8, 64, 65, 66, 67, 128, 129, 130, 133};
+    static const size_t few[] = {1, 2, 3, 5, 6};
     struct support_matrix m;
     const size_t rows = 9 * 32 + 12, panel = k->matmul[type].panel_rows;
 

@@ -43,9 +43,8 @@ static const struct quant_format quant_formats[DTYPE_LIMIT] = {
     [DTYPE_Q6_K] = {.block_bytes = 210, .subs = 8, .bits = 6, .offset_log2 = 5, .halves = true},
 };
 
-#define PANEL_ROWS           (PANEL_VECTORS * LANES)
-#define QUANT_FEW            2 // most tokens that have functions of their own
-#define QUANT_STREAMS_TOKENS 6 // most tokens that read weights as several streams
+#define PANEL_ROWS (PANEL_VECTORS * LANES)
+#define QUANT_FEW  2 // most tokens that have functions of their own
 
 /* 32 elements along k of one vector of a panel's rows, unpacked. */
 struct quant_weights {
@@ -478,8 +477,9 @@ static ALWAYS_INLINE void quant_rows_few(enum dtype type, float *y, size_t ldy, 
     }
 }
 
-/* The same for the tile of QUANT_FEW < `tokens` <= QUANT_TILE tokens.  Up to QUANT_STREAMS_TOKENS
- * of them are done with weights of 4 or 5 bits as fast as memory brings these. */
+/* The same for the tile of QUANT_FEW < `tokens` <= QUANT_TILE tokens.  A few of them wait for
+ * memory as much as for the products (where there are ports enough), if weights have 4 or 5 bits.
+ */
 static ALWAYS_INLINE void quant_rows_many(enum dtype type, float *y, size_t ldy, const void *packed,
                                           size_t row_begin, size_t row_end,
                                           const struct act_rows *x, size_t token, size_t tokens) {
@@ -488,7 +488,7 @@ static ALWAYS_INLINE void quant_rows_many(enum dtype type, float *y, size_t ldy,
     const uint8_t *weights = packed;
     size_t row = row_begin;
 
-    if (QUANT_INLINE && f.subs == 1 && f.bits && tokens <= QUANT_STREAMS_TOKENS) {
+    if (f.subs == 1 && f.bits && tokens <= QUANT_STREAMS_TOKENS) {
         const size_t apart = (row_end - row_begin) / PANEL_ROWS / QUANT_STREAMS * PANEL_ROWS;
         for (; row < row_begin + apart; row += PANEL_ROWS)
             quant_tile_streams(type, (struct quant_sums){y + token * ldy + row, ldy},
