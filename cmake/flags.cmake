@@ -1,6 +1,6 @@
 # How C is compiled here: the project itself, and the parts of it that tests build for another CPU.
 option(LOCKSTEP_ASAN "Build with AddressSanitizer and UndefinedBehaviorSanitizer" OFF)
-option(LOCKSTEP_TSAN "Build with ThreadSanitizer (coordinator and single-threaded ranks)" OFF)
+option(LOCKSTEP_TSAN "Build with ThreadSanitizer: what tests/unit/CMakeLists.txt calls threaded" OFF)
 option(LOCKSTEP_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
 
 if(NOT CMAKE_BUILD_TYPE)

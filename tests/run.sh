@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds Lockstep and passes all its tests, installing the Debian packages that are missing.
 #
-#   tests/run.sh            everything: release build, sanitizer build, lint, end to end
+#   tests/run.sh            everything: release build, sanitizer builds, lint, end to end
 #   tests/run.sh REGEX      only tests whose name matches, in the release build
 #
 # Tests that compare with data outside the project look for it in ../shared (or $LOCKSTEP_SHARED) and skip with a

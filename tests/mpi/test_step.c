@@ -13,6 +13,7 @@
 #include "common/mem.h"
 #include "tests/mpi/mpi_expect.h"
 #include "tests/mpi/step_rig.h"
+#include "worker/job/team.h"
 
 #define PROMPT 70
 #define BLOCKS 3 // of one sequence
@@ -37,8 +38,11 @@ static struct step_runner *make_runner_with(const struct rig *r, const struct st
     return runner;
 }
 
+/* More threads than CPUs, so they give way soon. */
 static struct step_runner *make_runner(const struct rig *r, int threads) {
+    const struct waiting_limits crowded = waiting_limits_for(false);
     omp_set_num_threads(threads);
+    team_set_waiting(&crowded);
     return make_runner_with(r, &limits);
 }
 

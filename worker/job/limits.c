@@ -16,6 +16,7 @@
 #include "common/clock.h"
 #include "common/mem.h"
 #include "worker/job/hostinfo.h"
+#include "worker/job/team.h"
 
 #define PART_ALIGN  ((size_t)4096)    // of a thread's memory
 #define PEAK_ROUNDS ((size_t)4000000) // several milliseconds
@@ -36,10 +37,6 @@ struct limits {
     uint64_t huge_bytes;
     uint8_t *places; // [size] scratch of meet
 };
-
-static size_t team_size(void) {
-    return (size_t)omp_get_max_threads();
-}
 
 /* First touch by the thread that will read. */
 static void touch(struct limits *l) {

@@ -11,20 +11,26 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "common/mem.h"
+
 #define LINE_BYTES 128 // two cache lines: processors fetch them in pairs
 
-/* Everything but what is atomic is written by the main thread alone, before it counts `job` up. */
+/* Written by the main thread alone, but for `done`.  What is not atomic it writes before it counts
+ * `job` up; `limits` before `first`, which the others read when they come. */
 static struct {
     _Alignas(LINE_BYTES) struct waiting_word job; // parts handed out, modulo 2^32
-    team_share *share;                            // NULL: the team closes
+    _Atomic uint32_t first;                       // `job` when the team opened
+    struct waiting_limits limits;
+    bool waiting_is_set;
+    bool open;
+    bool in_share;           // the main thread is
+    void (*work)(void *arg); // of team_open
+    void *work_arg;
+    _Alignas(LINE_BYTES) team_share *share; // NULL: the team closes
     const void *arg;
     size_t threads;
-    _Atomic uint32_t all_done; // what `done` will be
-    uint32_t first;            // `job` when the team opened
-    bool open;
-    bool waiting_is_set;
-    struct waiting_limits limits;
     _Alignas(LINE_BYTES) struct waiting_word done; // shares of the others done, modulo 2^32
+    _Atomic uint32_t all_done;                     // what it will be
 } team;
 
 size_t team_size(void) {
@@ -32,6 +38,7 @@ size_t team_size(void) {
 }
 
 void team_set_waiting(const struct waiting_limits *limits) {
+    CHECK(!team.open);
     team.limits = *limits;
     team.waiting_is_set = true;
 }
@@ -54,13 +61,15 @@ static void count_done(void) {
 }
 
 static void serve(size_t thread) {
-    for (uint32_t seen = team.first;; seen++) {
+    mem_guard_begin();
+    for (uint32_t seen = atomic_load(&team.first);; seen++) {
         wait_for_job(seen);
-        bool closes = !team.share;
-        if (!closes) team.share(team.arg, thread, team.threads);
+        if (!team.share) break;
+        team.share(team.arg, thread, team.threads);
         count_done();
-        if (closes) return;
     }
+    mem_guard_end();
+    count_done();
 }
 
 /* ---- the main thread ---- */
@@ -84,18 +93,23 @@ static void wait_for_all(uint32_t all_done) {
     while (done != all_done) done = waiting_word_next(&team.done, done, &w);
 }
 
+/* The region takes no variables along: libgomp's way of handing them over is not one that
+ * ThreadSanitizer sees. */
 void team_open(void (*work)(void *arg), void *arg) {
+    CHECK(!team.open);
     if (team_size() == 1) {
         work(arg);
         return;
     }
     if (!team.waiting_is_set) team.limits = waiting_limits_for(true);
-    team.first = atomic_load(&team.job.value);
+    team.work = work;
+    team.work_arg = arg;
+    atomic_store(&team.first, atomic_load(&team.job.value));
 #pragma omp parallel
     if (omp_get_thread_num() == 0) {
         team.threads = (size_t)omp_get_num_threads();
         team.open = true;
-        work(arg);
+        team.work(team.work_arg);
         team.open = false;
         wait_for_all(hand_out(NULL, NULL));
     } else {
@@ -122,12 +136,11 @@ void team_run(team_share *share, const void *arg) {
             team_open(run_one_part, &part);
         return;
     }
-    if (team.threads == 1) {
-        share(arg, 0, 1);
-        return;
-    }
+    CHECK(!team.in_share);
     uint32_t all_done = hand_out(share, arg);
+    team.in_share = true;
     share(arg, 0, team.threads);
+    team.in_share = false;
     wait_for_all(all_done);
 }
 
@@ -169,8 +182,8 @@ static void take_items(const void *arg, size_t thread, size_t threads) {
 }
 
 void team_each(size_t n, void (*item)(const void *arg, size_t i, size_t thread), const void *arg) {
-    atomic_size_t next = 0;
-    const struct queue queue = {n, item, arg, &next};
+    _Alignas(LINE_BYTES) atomic_size_t next = 0;
+    _Alignas(LINE_BYTES) const struct queue queue = {n, item, arg, &next};
     if (n == 1)
         item(arg, 0, 0);
     else if (n > 0)

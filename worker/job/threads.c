@@ -20,6 +20,10 @@
 #include "worker/job/hostinfo.h"
 #include "worker/job/team.h"
 
+/* While the main thread waits for other hosts the rest of its team sleeps: what it would burn may
+ * be what a control group allows the coordinator. */
+#define TEAM_YIELD_NS 200000u
+
 /* ---- the host ---- */
 
 /* The machine's own order: threads of a core, cores of a package, packages. */
@@ -156,6 +160,7 @@ void threads_apply(const struct threads_team *t) {
     omp_set_dynamic(0);
     omp_set_num_threads((int)t->threads);
     struct waiting_limits limits = waiting_limits_for(!t->crowded);
+    if (limits.yield_ns > TEAM_YIELD_NS) limits.yield_ns = TEAM_YIELD_NS;
     team_set_waiting(&limits);
     if (!t->pinned) return;
     int failed = 0;
@@ -203,7 +208,7 @@ err threads_settle_environment(char **argv) {
     unsetenv("GOMP_CPU_AFFINITY");
     setenv("OMP_PROC_BIND", "false", 1);
     setenv("OMP_DYNAMIC", "false", 1);
-    /* Between two steps of a busy cluster threads should still be awake (about 50 µs), in an idle
+    /* Soon after a step threads should still be awake (about 50 µs), in an idle
      * one they should not. */
     setenv("GOMP_SPINCOUNT", host_is_crowded() ? "100" : "10000", 1);
     setenv(done, "1", 1);
