@@ -242,7 +242,7 @@ static void do_merge(const void *arg, size_t i) {
     merge_cut(work->a, i / heads, (uint32_t)(i % heads), work->out);
 }
 
-void attention_apply(struct attention *a, float *out, const float *q, uint32_t layer) {
+void attention_apply(const struct attention *a, float *out, const float *q, uint32_t layer) {
     const struct attention_work work = {a, out, q, layer};
     team_each(a->n_pieces * a->o.n_kv_heads, do_task, &work);
     team_for(a->n_cuts * a->o.n_heads, do_merge, &work);

@@ -41,6 +41,6 @@ void attention_free(struct attention *a);
 void attention_set_rows(struct attention *a, const struct kv_row *rows, size_t tokens);
 /* out[tokens, n_heads, head_dim] = softmax(q K^T / sqrt(head_dim)) V over positions 0 … rows[t],
  * which must all be stored.  q has the shape of out. */
-void attention_apply(struct attention *a, float *out, const float *q, uint32_t layer);
+void attention_apply(const struct attention *a, float *out, const float *q, uint32_t layer);
 
 #endif

@@ -1,8 +1,9 @@
 /* kernel_times.h: how long every kernel of the table takes at this rank's own shapes.
  *
  * A question is one matrix shape and one number of tokens, or (the last one) the slots that work on
- * vectors.  Matrix products run over the team as in a step, on weights that are not in a cache, as
- * decode finds them.  Main thread; uses the team.  Everything here is Local. */
+ * vectors.  Matrix products run over the team, in a parallel region each (a few microseconds), on
+ * weights that are not in a cache, as decode finds them.  Main thread; uses the team.  Everything
+ * here is Local. */
 // SPDX-License-Identifier: MIT
 #ifndef WORKER_KERNEL_TIMES_H
 #define WORKER_KERNEL_TIMES_H

@@ -11,7 +11,7 @@
 #include "worker/job/team.h"
 
 #define BLOCK_FLOATS   ((size_t)512)
-#define THREADS_FLOATS ((size_t)1 << 16) // shorter sums are not worth a part of the team's
+#define THREADS_FLOATS ((size_t)1 << 13) // shorter sums are not worth a part of the team's
 
 static size_t find_fragments(struct treesum_node *nodes, const bool *has, size_t begin,
                              size_t end) {
