@@ -9,6 +9,8 @@
 
 #define FIRST_PROMPT_TOKENS 32u // before any speed is known
 #define MIN_PROMPT_TOKENS   8u  // when nobody decodes; smaller steps tell little of p
+#define MIN_PART_TOKENS     32u // on a slow machine too: weights are then read for some work
+#define PART_GRAIN          16u // parts are multiples of it, as kernels like best
 #define PROBE_STEPS         32u
 #define BALANCE             0.75 // of D / p; a bit below 0.8, since pauses vary and must not
 #define SMOOTHING           0.2  // weight of a new measurement of D
@@ -89,6 +91,18 @@ uint32_t pace_prompt_tokens(const struct pace *p, uint32_t n_decoding, uint32_t 
         spare = at_most(BALANCE * alone * n_prompts, at_least(spare - alone, BALANCE * alone));
     double least = n_decoding > 0 ? 1 : MIN_PROMPT_TOKENS;
     return (uint32_t)at_least(at_most(spare / each + 0.5, UINT32_MAX / 2), least);
+}
+
+uint32_t pace_part_tokens(const struct pace *p, uint32_t n_left, uint32_t depth, uint32_t most) {
+    double each = token_ns(p, depth), time = (double)PACE_PART_NS;
+    double fit = each > 0 ? at_least(at_most(time / each, most), MIN_PART_TOKENS)
+                          : FIRST_PROMPT_TOKENS;
+    uint32_t n = (uint32_t)at_most(fit, most);
+    if (n_left <= n) return n_left;
+    if (n > PART_GRAIN) n -= n % PART_GRAIN;
+    uint32_t parts = (n_left - 1) / n + 1, part = (n_left - 1) / parts + 1;
+    part += PART_GRAIN - 1 - (part - 1) % PART_GRAIN;
+    return part < n ? part : n;
 }
 
 uint64_t pace_expect_ns(const struct pace *p, const struct pace_step *s) {

@@ -8,7 +8,8 @@
  *     the prompt takes (D + g c) / (c p)    times as long as alone.
  *
  * Whatever g is, both come equally near their limits when c = 0.8 D / p; with g = p they are 1.8
- * and 2.25.  When nobody decodes a step may take PACE_STEP_NS.
+ * and 2.25.  When nobody decodes a step may take PACE_STEP_NS, after which the first of several
+ * prompts gets its token; one that nobody's token waits for, a part of one prompt, PACE_PART_NS.
  *
  * Pure: time is an argument.  Loop thread. */
 // SPDX-License-Identifier: MIT
@@ -18,6 +19,7 @@
 #include <stdint.h>
 
 #define PACE_STEP_NS ((uint64_t)200 * 1000 * 1000)
+#define PACE_PART_NS ((uint64_t)500 * 1000 * 1000) // until it ends a cancelled request costs time
 
 /* What a step is made of. */
 struct pace_step {
@@ -44,6 +46,11 @@ void pace_observe(struct pace *p, const struct pace_step *s, uint64_t elapsed_ns
  * the first of them is at position `depth`. */
 uint32_t pace_prompt_tokens(const struct pace *p, uint32_t n_decoding, uint32_t n_prompts,
                             uint32_t depth);
+/* Tokens of a prompt for a step of its own, when nobody decodes: it has `n_left` > 0 from position
+ * `depth` on, and a step holds `most` > 0 at most.  A small step reads all weights for little
+ * work, and the last of a prompt would often be small, so it is cut into a few nearly equal parts.
+ */
+uint32_t pace_part_tokens(const struct pace *p, uint32_t n_left, uint32_t depth, uint32_t most);
 /* How long a step will take; 0: not known yet. */
 uint64_t pace_expect_ns(const struct pace *p, const struct pace_step *s);
 

@@ -153,24 +153,41 @@ static void place(struct sched *s, struct flight *f, struct sequence *q, uint32_
     sched__name_blocks(s, q);
 }
 
+/* Sequences that decode, before the step is made. */
+static uint32_t count_decoding(const struct sched *s) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < s->n_running; i++) n += sequence_is_decoding(s->running[i]);
+    return n;
+}
+
+static uint32_t at_most(uint32_t n, uint32_t most) {
+    return n < most ? n : most;
+}
+
 /* Prompt tokens that the step may have. */
-static uint32_t prompt_budget(const struct sched *s) {
-    uint32_t free_places = s->limits.max_batch - s->n_running, n_decoding = 0, depth = 0;
-    uint32_t n_prompts = s->waiting.count < free_places ? s->waiting.count : free_places;
+static uint32_t prompt_budget(const struct sched *s, uint32_t n_decoding) {
+    uint32_t free_places = s->limits.max_batch - s->n_running, depth = 0;
+    uint32_t n_prompts = at_most(s->waiting.count, free_places);
     for (uint32_t i = s->n_running; i-- > 0;) {
         const struct sequence *q = s->running[i];
-        if (sequence_is_decoding(q)) {
-            n_decoding++;
-        } else if (sequence_n_due(q) > 0) {
-            n_prompts++;
-            depth = q->n_computed; // of the oldest in the end
-        }
+        if (sequence_is_decoding(q) || sequence_n_due(q) == 0) continue;
+        n_prompts++;
+        depth = q->n_computed; // of the oldest in the end
     }
-    uint32_t room = s->limits.max_step_tokens - n_decoding;
     uint32_t budget = s->limits.chunk_tokens
                           ? s->limits.chunk_tokens
                           : pace_prompt_tokens(&s->pace, n_decoding, n_prompts, depth);
-    return budget < room ? budget : room;
+    return at_most(budget, s->limits.max_step_tokens - n_decoding);
+}
+
+/* The same when nobody decodes and q is the oldest prompt: a long one may have a longer step, of
+ * its own. */
+static uint32_t lone_budget(const struct sched *s, const struct sequence *q, uint32_t budget) {
+    uint32_t n_left = sequence_n_due(q);
+    if (n_left <= budget || s->limits.chunk_tokens) return budget;
+    uint32_t part =
+        pace_part_tokens(&s->pace, n_left, q->n_computed, s->limits.max_step_tokens);
+    return part > budget ? part : budget;
 }
 
 bool sched_next(struct sched *s, uint64_t now_ns, struct batch *out) {
@@ -179,14 +196,16 @@ bool sched_next(struct sched *s, uint64_t now_ns, struct batch *out) {
     f->n_seqs = s->n_tokens = 0;
     f->made_of = (struct pace_step){0};
     if (s->n_flights > 0 && must_see_result(s)) return false;
-    uint32_t budget = prompt_budget(s);
+    const uint32_t n_decoding = count_decoding(s);
+    uint32_t budget = prompt_budget(s, n_decoding);
     for (uint32_t i = 0;; i++) {
         bool admitted = i == s->n_running;
         if (admitted && (budget == 0 || !admit_one(s, now_ns))) break;
         struct sequence *q = s->running[i];
         bool decoding = !admitted && sequence_is_decoding(q); // the budget knows of these only
         uint32_t n = sequence_n_due(q);
-        if (!decoding && n > budget) n = budget;
+        if (n_decoding == 0 && f->n_seqs == 0) budget = lone_budget(s, q, budget);
+        if (!decoding) n = at_most(n, budget);
         if (n == 0) continue;
         if (!reserve(s, q, q->n_computed + n)) break; // q was the newest: nobody comes after it
         if (decoding) {

@@ -83,6 +83,45 @@ static void prompts_alone_take_long_steps(void **state) {
     assert_in_range(longest, PACE_STEP_NS * 9 / 10, PACE_STEP_NS * 11 / 10);
 }
 
+/* A prompt that is computed in parts: none takes longer than it may, all but the last are alike, and
+ * there are no more of them than must be. */
+static void a_lone_prompt_is_cut_into_equal_parts(void **state) {
+    (void)state;
+    const struct machine m = {0, 4 * MS, 0, 0};
+    struct pace p = {0};
+    double longest;
+    assert_int_equal(pace_part_tokens(&p, 500, 0, 512), 32); // nothing is known yet
+    assert_int_equal(pace_part_tokens(&p, 20, 0, 512), 20);
+    prefill(&p, &m, 0, 4000, &longest);
+    const uint32_t fit = 112; // of the 125 that take 500 ms
+    for (uint32_t n = 1; n < 3000; n += 7) {
+        uint32_t first = 0, parts = 0;
+        for (uint32_t left = n; left > 0; parts++) {
+            uint32_t part = pace_part_tokens(&p, left, 0, 512);
+            if (parts == 0) first = part;
+            assert_in_range(part, 1, left);
+            assert_true(part * m.each <= (double)PACE_PART_NS * 1.01);
+            if (part < left) assert_int_equal(part % 16, 0);
+            if (part < left) assert_in_range(part, first - 16, first);
+            left -= part;
+        }
+        assert_in_range(parts, (n + 124) / 125, (n + fit - 1) / fit);
+    }
+    assert_int_equal(pace_part_tokens(&p, 3000, 0, 64), 64); // a step has no room for more
+    assert_int_equal(pace_part_tokens(&p, 3000, 0, 5), 5);
+}
+
+/* However long a token takes, a part is worth reading the weights for. */
+static void a_slow_machine_takes_no_tiny_parts(void **state) {
+    (void)state;
+    const struct machine m = {0, 100 * MS, 0, 0};
+    struct pace p = {0};
+    double longest;
+    prefill(&p, &m, 0, 400, &longest);
+    assert_int_equal(pace_part_tokens(&p, 400, 0, 512), 32);
+    assert_in_range(pace_prompt_tokens(&p, 0, 2, 0), 8, 8);
+}
+
 static void several_prompts_share_longer_steps(void **state) {
     (void)state;
     const struct machine *m = &machines[0];
@@ -135,6 +174,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_wishes_are_met),
         cmocka_unit_test(prompts_alone_take_long_steps),
+        cmocka_unit_test(a_lone_prompt_is_cut_into_equal_parts),
+        cmocka_unit_test(a_slow_machine_takes_no_tiny_parts),
         cmocka_unit_test(several_prompts_share_longer_steps),
         cmocka_unit_test(a_disturbed_step_changes_little),
         cmocka_unit_test(the_usual_time_stays_known),

@@ -25,8 +25,8 @@ struct world {
     struct tokenizer *tokenizer;
     struct sched *sched;
     int32_t cache[MAX_BLOCKS][KV_BLOCK_TOKENS]; // the token whose K and V each place holds
-    uint64_t now, steps;
-    uint32_t most_seqs;
+    uint64_t now, steps, token_ns; // token_ns: what a token adds to the millisecond of a step
+    uint32_t most_seqs, step_tokens; // step_tokens: of the last step
 };
 
 struct client {
@@ -135,7 +135,8 @@ static bool step(struct world *w) {
     assert_int_equal(tokens, batch.n_tokens);
     assert_in_range(tokens, 1, 64);
     if (batch.n_seqs > w->most_seqs) w->most_seqs = batch.n_seqs;
-    w->now += 1000000;
+    w->now += 1000000 + tokens * w->token_ns;
+    w->step_tokens = tokens;
     w->steps++;
     const struct batch_result r = {
         .epoch = batch.epoch, .step = batch.step, .n_seqs = batch.n_seqs, .seqs = results};
@@ -403,6 +404,40 @@ static void the_edge_of_the_context_is_length(void **state) {
     close_world(&w);
 }
 
+/* Half a second for a part of a prompt that is alone; less for what other streams wait for. */
+static void a_prompt_alone_takes_longer_steps(void **state) {
+    struct request_params p;
+    request_params_init(&p);
+    p.max_tokens = 50;
+    p.ignore_eos = true;
+    struct world w;
+    struct client first, second, third, fourth;
+    open_world(&w, *state, MAX_BLOCKS, 4, 0);
+    w.token_ns = 10 * 1000 * 1000;
+    submit(&w, 200, 1, &p, &first);
+    const uint32_t parts[] = {32, 48, 48, 48, 24}; // 50 tokens fit
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        assert_true(step(&w));
+        assert_int_equal(w.step_tokens, parts[i]);
+    }
+    for (int i = 0; i < 5; i++) assert_true(step(&w) && w.step_tokens == 1);
+    submit(&w, 200, 2, &p, &second);
+    for (int i = 0; i < 5; i++) assert_true(step(&w) && w.step_tokens <= 3);
+    while (step(&w)) {
+    }
+    submit(&w, 10, 3, &p, &third); // short ones share a step of 200 ms
+    submit(&w, 200, 4, &p, &fourth);
+    assert_true(step(&w));
+    assert_in_range(w.step_tokens, 18, 21);
+    while (step(&w)) {
+    }
+    buf_deinit(&first.text);
+    buf_deinit(&second.text);
+    buf_deinit(&third.text);
+    buf_deinit(&fourth.text);
+    close_world(&w);
+}
+
 /* A vocabulary may be padded to a round number: such a token has no spelling, and is one. */
 static void tokens_beyond_the_tokenizer(void **state) {
     const int32_t n_known = (int32_t)tokenizer_vocab_size(*state), n_vocab = n_known + 8;
@@ -444,6 +479,7 @@ int main(void) {
         cmocka_unit_test(the_queue_is_bounded),
         cmocka_unit_test(nobody_begins_without_room),
         cmocka_unit_test(the_edge_of_the_context_is_length),
+        cmocka_unit_test(a_prompt_alone_takes_longer_steps),
         cmocka_unit_test(tokens_beyond_the_tokenizer),
     };
     return cmocka_run_group_tests(tests, demo_tokenizer_open, demo_tokenizer_close);
