@@ -95,8 +95,8 @@ uint32_t pace_prompt_tokens(const struct pace *p, uint32_t n_decoding, uint32_t 
 
 uint32_t pace_part_tokens(const struct pace *p, uint32_t n_left, uint32_t depth, uint32_t most) {
     double each = token_ns(p, depth), time = (double)PACE_PART_NS;
-    double fit = each > 0 ? at_least(at_most(time / each, most), MIN_PART_TOKENS)
-                          : FIRST_PROMPT_TOKENS;
+    double fit =
+        each > 0 ? at_least(at_most(time / each, most), MIN_PART_TOKENS) : FIRST_PROMPT_TOKENS;
     uint32_t n = (uint32_t)at_most(fit, most);
     if (n_left <= n) return n_left;
     if (n > PART_GRAIN) n -= n % PART_GRAIN;

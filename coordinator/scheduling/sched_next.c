@@ -185,8 +185,7 @@ static uint32_t prompt_budget(const struct sched *s, uint32_t n_decoding) {
 static uint32_t lone_budget(const struct sched *s, const struct sequence *q, uint32_t budget) {
     uint32_t n_left = sequence_n_due(q);
     if (n_left <= budget || s->limits.chunk_tokens) return budget;
-    uint32_t part =
-        pace_part_tokens(&s->pace, n_left, q->n_computed, s->limits.max_step_tokens);
+    uint32_t part = pace_part_tokens(&s->pace, n_left, q->n_computed, s->limits.max_step_tokens);
     return part > budget ? part : budget;
 }
 

@@ -16,7 +16,9 @@
 
 #include <string.h>
 
+#include "common/clock.h"
 #include "common/mem.h"
+#include "worker/compute/balance.h"
 #include "worker/job/team.h"
 #include "worker/weights/shard.h"
 
@@ -38,6 +40,7 @@ struct linear {
     size_t q_planes;   // rows per token; 0: not made yet
     void *q_memory;
     float *pairs; // [threads, PAIR_FLOATS] products of both rows
+    struct balance *balance;
 };
 
 uint64_t linear_bytes(size_t max_cols, size_t max_tokens) {
@@ -59,6 +62,7 @@ err linear_create(struct linear **out, const struct kernels *k, size_t max_cols,
     l->max_cols = max_cols;
     l->max_tokens = max_tokens;
     l->threads = team_size();
+    l->balance = balance_create(l->threads);
     TRY_GOTO(e, mem_map(&l->q_memory, act_rows_bytes(max_cols, 2 * max_tokens)), fail);
     TRY_GOTO(e, map_floats(&l->pairs, l->threads * PAIR_FLOATS), fail);
     *out = l;
@@ -70,6 +74,7 @@ fail:
 
 void linear_free(struct linear *l) {
     if (!l) return;
+    balance_free(l->balance);
     mem_unmap(l->q_memory, act_rows_bytes(l->max_cols, 2 * l->max_tokens));
     mem_unmap(l->pairs, l->threads * PAIR_FLOATS * sizeof(float));
     mem_free(l);
@@ -198,12 +203,10 @@ static void multiply_all_pairs(const struct linear *l, const struct linear_produ
         multiply_pairs(l, p, pairs, begin, mine.end - begin < step ? mine.end : begin + step);
 }
 
-/* A thread's rows of one product: those whose memory it touched first. */
+/* A thread's rows of one product. */
 static void multiply_rows(const struct linear *l, const struct linear_product *p, size_t thread,
-                          size_t threads) {
+                          struct shard_rows mine) {
     const struct matrix *w = p->w;
-    struct shard_rows mine = shard_thread_rows(w->rows, w->kernel->panel_rows, threads, thread);
-    if (mine.begin == mine.end) return; // more threads than panels
     if (takes_pairs(p)) {
         multiply_all_pairs(l, p, l->pairs + thread * PAIR_FLOATS, mine);
     } else if (is_quantized(p)) {
@@ -237,8 +240,19 @@ struct products {
 
 static void multiply_share(const void *arg, size_t thread, size_t threads) {
     const struct products *p = arg;
-    CHECK(thread < p->l->threads);
-    for (size_t i = 0; i < p->n; i++) multiply_rows(p->l, &p->products[i], thread, threads);
+    const struct linear *l = p->l;
+    const uint64_t begin_ns = threads > 1 ? clock_ns() : 0;
+    size_t rows = 0;
+    CHECK(thread < l->threads);
+    for (size_t i = 0; i < p->n; i++) {
+        const struct matrix *w = p->products[i].w;
+        struct shard_rows mine =
+            balance_rows(l->balance, w->rows, w->kernel->panel_rows, threads, thread);
+        if (mine.begin == mine.end) continue; // more threads than panels
+        multiply_rows(l, &p->products[i], thread, mine);
+        rows += mine.end - mine.begin;
+    }
+    if (threads > 1) balance_note(l->balance, thread, rows, clock_ns() - begin_ns);
 }
 
 void linear_apply(struct linear *l, const struct linear_product *products, size_t n) {
@@ -252,5 +266,7 @@ void linear_apply(struct linear *l, const struct linear_product *products, size_
         return;
     }
     if (plan_rows(l, products, n)) team_run(quantize_share, l);
+    balance_begin(l->balance, l->tokens);
     team_run(multiply_share, &all);
+    balance_learn(l->balance, l->threads);
 }

@@ -83,8 +83,8 @@ static void prompts_alone_take_long_steps(void **state) {
     assert_in_range(longest, PACE_STEP_NS * 9 / 10, PACE_STEP_NS * 11 / 10);
 }
 
-/* A prompt that is computed in parts: none takes longer than it may, all but the last are alike, and
- * there are no more of them than must be. */
+/* A prompt that is computed in parts: none takes longer than it may, all but the last are alike,
+ * and there are no more of them than must be. */
 static void a_lone_prompt_is_cut_into_equal_parts(void **state) {
     (void)state;
     const struct machine m = {0, 4 * MS, 0, 0};

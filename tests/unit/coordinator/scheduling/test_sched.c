@@ -25,7 +25,7 @@ struct world {
     struct tokenizer *tokenizer;
     struct sched *sched;
     int32_t cache[MAX_BLOCKS][KV_BLOCK_TOKENS]; // the token whose K and V each place holds
-    uint64_t now, steps, token_ns; // token_ns: what a token adds to the millisecond of a step
+    uint64_t now, steps, token_ns;   // token_ns: what a token adds to the millisecond of a step
     uint32_t most_seqs, step_tokens; // step_tokens: of the last step
 };
 
