@@ -161,8 +161,11 @@ await cases({
     async 'more ranks than query heads'() {
         for (const command of [['run', '--prompt', 'x'], ['plan'], ['serve', '--port', '0']])
             await refused([...command, '-n', '9'], code.plan, ['9', '8']);
-        const r = await within(quick + 2000, 'nine ranks under mpirun', () => run(mpirun(9)[0], [...mpirun(9).slice(1), lockstep, 'run', '--prompt', 'x'], {env: mpiEnv}));
-        equal(r.code, code.plan, `exit code under mpirun: ${r.stderr}`);
+        // mpirun itself (Open MPI 4.1.4) is ended now and then by SIGPIPE when it writes to a rank that is gone.
+        let r;
+        for (let i = 0; i < 5 && r?.signal !== null; i++)
+            r = await within(quick + 2000, 'nine ranks under mpirun', () => run(mpirun(9)[0], [...mpirun(9).slice(1), lockstep, 'run', '--prompt', 'x'], {env: mpiEnv}));
+        equal(r.code, code.plan, `exit code under mpirun (${r.signal}): ${r.stderr}`);
         check(/\b9\b/.test(r.stderr) && /\b8\b/.test(r.stderr), r.stderr);
         await nothingLeft('more ranks than query heads');
     },

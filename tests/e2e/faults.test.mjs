@@ -127,6 +127,7 @@ async function mismatch(values, ...words) {
         const r = await hello(server, {size: 2, ...values});
         check(r.stdout.startsWith('refused MISMATCH '), `${JSON.stringify(values)}: the worker heard "${r.stdout}"`);
         equal(await exited(server), code.mismatch, `exit code for ${JSON.stringify(values)}`);
+        await server.ended; // its last words may come after its end
         for (const word of words) {
             check(r.stdout.includes(word), `the worker does not hear "${word}": ${r.stdout}`);
             check(server.log().includes(word), `the user does not read "${word}":\n${server.log()}`);
