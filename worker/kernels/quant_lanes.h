@@ -267,24 +267,33 @@ static ALWAYS_INLINE void quant_add_group(struct quant_format f, struct quant_su
         }
 }
 
+/* How many panels are read at once by one and two tokens.  A large block's loads are out of order,
+ * and with several of them the hardware fetches less. */
+static ALWAYS_INLINE int quant_streams(struct quant_format f) {
+    return f.subs > 1 ? 1 : f.bits ? QUANT_STREAMS : QUANT_STREAMS_BYTES;
+}
+
 /* How far ahead of its use memory is asked for, in bytes.  The loads of a large block are not in
  * ascending order, and the hardware's own guesses reach 40 % of the bandwidth then.  Of several
  * streams each is asked for later. */
 static ALWAYS_INLINE int quant_ahead(struct quant_format f, int streams) {
-    return f.subs > 1 ? 7168 : streams == 1 ? 4096 : 1536;
+    if (f.subs > 1) return 8192;
+    return streams > 1 ? 2048 : f.bits ? 4096 : 6144;
 }
 
-/* Asks for memory `ahead` of a block.  A piece with every 64 elements, from one instruction in a
- * loop, is best: with a piece for the whole of a large block, or one with every 32 elements, decode
- * is slower by a tenth and more. */
+/* Asks for a piece, of `pieces`, of the memory `ahead` of a block; of a large one, of 64 elements
+ * of it with every even `sub`.  Few instructions that ask, each in a loop, are best: the hardware
+ * tells streams by their addresses, and with a row of them decode is slower by a third. */
 static ALWAYS_INLINE void quant_prefetch(struct quant_format f, const uint8_t *block, int sub,
-                                         int ahead) {
+                                         int ahead, int piece, int pieces) {
     if (sub % 2) return;
-    const int bytes = PANEL_ROWS * f.block_bytes, pieces = f.subs > 1 ? f.subs / 2 : 1;
-    const int end = bytes * (sub / 2 + 1) / pieces;
+    const int bytes = PANEL_ROWS * f.block_bytes * (f.subs > 1 ? 2 : 1) / f.subs;
+    const int lines = (bytes + 63) / 64;
+    const uint8_t *at = block + ahead + bytes * (sub / 2);
+    const uint8_t *end = at + lines * (piece + 1) / pieces * 64;
+    at += lines * piece / pieces * 64;
 #pragma GCC unroll 1
-    for (int i = bytes * (sub / 2) / pieces; i < end; i += 64)
-        __builtin_prefetch(block + ahead + i);
+    for (; at < end; at += 64) __builtin_prefetch(at);
 }
 
 /* Adds a block of 32 to the sums of many tokens.  Most types call it as a function of their kind,
@@ -331,10 +340,12 @@ static ALWAYS_INLINE void quant_add_many(enum dtype type, struct quant_sums to,
                                          struct quant_sums from, const uint8_t *block, int sub,
                                          int ahead, const struct act_block *x, size_t tokens) {
     const struct quant_format f = quant_formats[type];
+    const int pieces = f.subs > 1 ? 1 : 2;
     struct quant_weights q[PANEL_VECTORS];
 
-    quant_prefetch(f, block, sub, ahead);
+    quant_prefetch(f, block, sub, ahead, 0, pieces);
     quant_load(type, q, block, sub);
+    if (pieces == 2) quant_prefetch(f, block, sub, ahead, 1, pieces);
     if (QUANT_INLINE && f.subs == 1)
         quant_add_tokens(f, to, from, q, x, tokens);
     else if (f.halves)
@@ -372,6 +383,7 @@ static ALWAYS_INLINE void quant_tile_few(enum dtype type, struct quant_sums y, s
                                          const struct act_rows *x, size_t token, int tokens) {
     const struct quant_format f = quant_formats[type];
     const size_t row_bytes = quant_row_bytes(f, x->cols);
+    const int ahead = quant_ahead(f, panels), pieces = f.subs > 1 ? PANEL_VECTORS + 2 : 3;
     const struct act_block *a = act_rows_block(x, token, 0);
     vf sums[QUANT_STREAMS][QUANT_FEW][PANEL_VECTORS], term[QUANT_FEW][PANEL_VECTORS];
     struct quant_weights q[PANEL_VECTORS];
@@ -385,12 +397,19 @@ static ALWAYS_INLINE void quant_tile_few(enum dtype type, struct quant_sums y, s
 #pragma GCC unroll 8
             for (int p = 0; p < panels; p++) {
                 const uint8_t *block = panel + (size_t)p * apart * row_bytes;
-                quant_prefetch(f, block, sub, quant_ahead(f, panels));
-                quant_load(type, q, block, sub);
+                quant_prefetch(f, block, sub, ahead, 0, pieces);
+                load_weights(type, &q[0], block, 0, sub);
+                for (int v = 1; v < PANEL_VECTORS; v++) {
+                    if (f.subs > 1) quant_prefetch(f, block, sub, ahead, v, pieces);
+                    load_weights(type, &q[v], block, v, sub);
+                }
+                quant_prefetch(f, block, sub, ahead, pieces - 2, pieces);
                 quant_terms(f, term, q, a, tokens);
+                if (f.subs > 1) quant_prefetch(f, block, sub, ahead, pieces - 1, pieces);
                 for (int t = 0; t < tokens; t++)
                     for (int v = 0; v < PANEL_VECTORS; v++)
                         sums[p][t][v] = vf_fma(term[t][v], vf_set(a[t].scale), sums[p][t][v]);
+                if (f.subs == 1) quant_prefetch(f, block, sub, ahead, pieces - 1, pieces);
             }
         }
         panel += PANEL_ROWS * f.block_bytes;
@@ -454,14 +473,13 @@ static ALWAYS_INLINE void quant_tile_streams(enum dtype type, struct quant_sums 
 
 /* Rows [row_begin, row_end) for `tokens` <= QUANT_FEW tokens from `token` on, a constant: decode,
  * which waits for memory.  Panels of small blocks are read as several streams, each a share of them
- * from front to back: more of memory is on its way than the hardware fetches ahead in one.  A large
- * block's loads are out of order, and with several of them it fetches less. */
+ * from front to back: more of memory is on its way than the hardware fetches ahead in one. */
 static ALWAYS_INLINE void quant_rows_few(enum dtype type, float *y, size_t ldy, const void *packed,
                                          size_t row_begin, size_t row_end, const struct act_rows *x,
                                          size_t token, int tokens) {
     const struct quant_format f = quant_formats[type];
     const size_t row_bytes = quant_row_bytes(f, x->cols);
-    const int streams = f.subs > 1 ? 1 : QUANT_STREAMS;
+    const int streams = quant_streams(f);
     const size_t apart = (row_end - row_begin) / PANEL_ROWS / (size_t)streams * PANEL_ROWS;
     const uint8_t *weights = packed;
 
