@@ -103,11 +103,20 @@ static void place_ends(struct balance *b) {
     b->uneven[b->class] = uneven;
 }
 
+/* A thread whose part is less than half a panel gets none, and so cannot show that it is fast
+ * again: all parts become a little more equal, until it does. */
+static void forget(struct balance *b) {
+    double *w = b->weights[b->class], equal = 1 / (double)b->threads;
+    for (size_t i = 0; i < b->threads; i++) w[i] += SMOOTHING * (equal - w[i]);
+    place_ends(b);
+}
+
 void balance_learn(struct balance *b, size_t threads) {
     if (threads != b->threads || threads < 2 || b->class == FEW) return;
     double *w = b->weights[b->class], speed = 0;
     for (size_t i = 0; i < threads; i++) {
-        if (b->notes[i].rows == 0 || b->notes[i].ns < MEASURED_NS) return;
+        if (b->notes[i].rows == 0) return forget(b);
+        if (b->notes[i].ns < MEASURED_NS) return;
         speed += (double)b->notes[i].rows / (double)b->notes[i].ns;
     }
     for (size_t i = 0; i < threads; i++) {

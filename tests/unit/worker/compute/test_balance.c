@@ -111,12 +111,36 @@ static void odd_measurements_change_little(void **state) {
     balance_free(b);
 }
 
+/* With four panels, a fifth of a part is none: its speed is not seen any more. */
+static void a_thread_without_rows_comes_back(void **state) {
+    (void)state;
+    const double alike[] = {1, 1}, stopped[] = {1, 0.0001};
+    const size_t rows = 4 * PANEL;
+    struct balance *b = balance_create(2);
+    for (int n = 0; n < 4 * SETTLED; n++) multiply(b, stopped, 2, 64, rows);
+    for (int n = 0; n < SETTLED; n++) multiply(b, alike, 2, 64, rows);
+    assert_even(b, rows, 2);
+    balance_free(b);
+}
+
+/* A matrix of fewer panels than threads says nothing about those that have none of it. */
+static void small_matrices_change_little(void **state) {
+    (void)state;
+    const double alike[] = {1, 1, 1, 1};
+    struct balance *b = balance_create(4);
+    for (int n = 0; n < SETTLED; n++) multiply(b, alike, 4, 64, n % 2 ? ROWS : PANEL);
+    assert_even(b, ROWS, 4);
+    balance_free(b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slow_threads_get_fewer_rows),
         cmocka_unit_test(equal_threads_keep_what_they_touched),
         cmocka_unit_test(few_tokens_and_other_teams_divide_evenly),
         cmocka_unit_test(odd_measurements_change_little),
+        cmocka_unit_test(a_thread_without_rows_comes_back),
+        cmocka_unit_test(small_matrices_change_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
