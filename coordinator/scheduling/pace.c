@@ -10,7 +10,7 @@
 #define FIRST_PROMPT_TOKENS 32u // before any speed is known
 #define MIN_PROMPT_TOKENS   8u  // when nobody decodes; smaller steps tell little of p
 #define MIN_PART_TOKENS     32u // on a slow machine too: weights are then read for some work
-#define PART_GRAIN          16u // parts are multiples of it, as kernels like best
+#define PART_GRAIN          16u // parts are multiples of it: quantised kernels take tokens by fours
 #define PROBE_STEPS         32u
 #define BALANCE             0.75 // of D / p; a bit below 0.8, since pauses vary and must not
 #define SMOOTHING           0.2  // weight of a new measurement of D
