@@ -274,11 +274,11 @@ static ALWAYS_INLINE int quant_streams(struct quant_format f) {
 }
 
 /* How far ahead of its use memory is asked for, in bytes.  The loads of a large block are not in
- * ascending order, and the hardware's own guesses reach 40 % of the bandwidth then.  Of several
- * streams each is asked for later. */
+ * ascending order, and the hardware's own guesses reach 40 % of the bandwidth then.  Several
+ * streams share what may be on its way. */
 static ALWAYS_INLINE int quant_ahead(struct quant_format f, int streams) {
     if (f.subs > 1) return 8192;
-    return streams > 1 ? 2048 : f.bits ? 4096 : 6144;
+    return streams == 1 && f.bits ? 4096 : 6144 / streams;
 }
 
 /* Asks for a piece, of `pieces`, of the memory `ahead` of a block; of a large one, of 64 elements
