@@ -20,7 +20,8 @@
 static const struct shape {
     size_t rows, blocks, tokens;
 } shapes[] = {{1, 1, 1},   {7, 2, 3},    {16, 3, 1},  {17, 1, 8},  {33, 5, 2},  {50, 11, 5},
-              {64, 2, 67}, {70, 1, 130}, {300, 2, 1}, {300, 1, 2}, {300, 2, 4}, {300, 1, 6}};
+              {64, 2, 67}, {70, 1, 130}, {300, 2, 1}, {300, 1, 2}, {300, 2, 4}, {300, 1, 6},
+              {40, 8, 1},  {40, 19, 1},  {40, 13, 2}, {40, 4, 3},  {40, 21, 4}};
 #define SHAPE_COUNT (sizeof shapes / sizeof shapes[0])
 
 /* Float types have no block: an odd width, so that there are tails. */
@@ -197,8 +198,10 @@ static void check_bits(const struct kernels *k, enum dtype type) {
     static const size_t few[] = {1, 2, 3, 5, 6};
     struct support_matrix m;
     const size_t rows = 9 * 32 + 12, panel = k->matmul[type].panel_rows;
+    // No multiple of what a loop takes at once, which is one large block or a few small ones.
+    const size_t blocks = dtype_info(type)->block_elems > 32 ? 3 : 21;
 
-    support_matrix_init(&m, type, rows, cols_of(type, 3), SCALES_RANDOM, 41);
+    support_matrix_init(&m, type, rows, cols_of(type, blocks), SCALES_RANDOM, 41);
     struct product p = {.k = k, .m = &m, .tokens = BITS_TOKENS};
     float *floats = random_tokens(&p, k, 42);
     void *packed = support_pack(&k->matmul[type], &m);

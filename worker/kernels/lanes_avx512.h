@@ -19,9 +19,10 @@
 #define PANEL_VECTORS        2 // vectors of rows in a panel: 16 of 32 registers hold a block's weights
 #define QUANT_GROUP          4 // tokens at once: 8 sums, for the latency of 4 and two products a cycle
 #define QUANT_TILE           128  // tokens per pass over a panel: 16 KiB of sums stay in L1
-#define QUANT_STREAMS        4    // panels of small blocks that are read at once
-#define QUANT_STREAMS_BYTES  3    // the same, of weights of 8 bits, by one and two tokens
-#define QUANT_STREAMS_TOKENS 6    // for so many tokens at most; with more the ports are waited for
+#define QUANT_STREAMS        1    // panels of small blocks read at once by one and two tokens
+#define QUANT_UNROLL         true // small blocks, several at once
+#define QUANT_BYTES_IN_TURNS true // blocks of 8-bit weights, by one and two tokens
+#define QUANT_LARGE_IN_TURNS true // large blocks, by one and two tokens
 #define QUANT_INLINE         true // the loop over tokens in the loop over blocks
 #define ATTN_ROWS            12 // queries per pass over a block of the cache: 24 sums of 32 registers
 

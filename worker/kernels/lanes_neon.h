@@ -20,9 +20,10 @@
 #define PANEL_VECTORS        2 // vectors of rows in a panel: 16 of 32 registers hold a block's weights
 #define QUANT_GROUP          4 // tokens at once: 8 sums and a register of activations for each token
 #define QUANT_TILE           64    // tokens per pass over a panel: 2 KiB of sums stay in L1
-#define QUANT_STREAMS        4     // panels of small blocks that are read at once
-#define QUANT_STREAMS_BYTES  3     // the same, of weights of 8 bits, by one and two tokens
-#define QUANT_STREAMS_TOKENS 2     // for so many tokens at most; with more the ports are waited for
+#define QUANT_STREAMS        4     // panels of small blocks read at once by one and two tokens
+#define QUANT_UNROLL         false // small blocks, several at once: they would not pass a page
+#define QUANT_BYTES_IN_TURNS false // blocks of 8-bit weights, by one and two tokens
+#define QUANT_LARGE_IN_TURNS false // large blocks, by one and two tokens
 #define QUANT_INLINE         false // the loop over tokens in the loop over blocks
 #define ATTN_ROWS            12 // queries per pass over a block of the cache: 24 sums of 32 registers
 

@@ -45,6 +45,8 @@ static const struct quant_format quant_formats[DTYPE_LIMIT] = {
 
 #define PANEL_ROWS (PANEL_VECTORS * LANES)
 #define QUANT_FEW  2 // most tokens that have functions of their own
+#define QUANT_TURNS                                                                                \
+    4 // in which a block of 32 is loaded and multiplied, where that is done in turns
 
 /* 32 elements along k of one vector of a panel's rows, unpacked. */
 struct quant_weights {
@@ -225,21 +227,25 @@ static ALWAYS_INLINE void quant_dots(struct quant_format f, vi (*dot)[PANEL_VECT
         vi_dots_signed(dot, w, quads, groups, tokens);
 }
 
-/* scale * sum(u q) + min * sum(q) of 32 activations of a few tokens, for each vector of the panel.
- */
+/* term = scale * sum(u q) + min * sum(q) of 32 activations x, of which dot is the first sum. */
+static ALWAYS_INLINE void quant_scale(struct quant_format f, vf *term,
+                                      const struct quant_weights *q, const vi *dot,
+                                      const struct act_block *x) {
+    vf minus_sum = vf_of_vi(vi_set(x->minus_sum));
+    for (int v = 0; v < PANEL_VECTORS; v++) {
+        term[v] = vf_mul(q[v].scale[0], vf_of_vi(dot[v]));
+        if (f.has_min) term[v] = vf_fma(q[v].minus_min, minus_sum, term[v]);
+    }
+}
+
+/* The same of a few tokens, for each vector of the panel. */
 static ALWAYS_INLINE void quant_terms(struct quant_format f, vf (*term)[PANEL_VECTORS],
                                       const struct quant_weights *q, const struct act_block *x,
                                       int tokens) {
     vi dot[QUANT_GROUP][PANEL_VECTORS];
 
     quant_dots(f, dot, q, 0, f.halves ? 4 : 8, x, tokens);
-    for (int t = 0; t < tokens; t++) {
-        vf minus_sum = vf_of_vi(vi_set(x[t].minus_sum));
-        for (int v = 0; v < PANEL_VECTORS; v++) {
-            term[t][v] = vf_mul(q[v].scale[0], vf_of_vi(dot[t][v]));
-            if (f.has_min) term[t][v] = vf_fma(q[v].minus_min, minus_sum, term[t][v]);
-        }
-    }
+    for (int t = 0; t < tokens; t++) quant_scale(f, term[t], q, dot[t], &x[t]);
     if (!f.halves) return;
     quant_dots(f, dot, q, 4, 4, x, tokens);
     for (int t = 0; t < tokens; t++)
@@ -267,23 +273,28 @@ static ALWAYS_INLINE void quant_add_group(struct quant_format f, struct quant_su
         }
 }
 
-/* How many panels are read at once by one and two tokens.  A large block's loads are out of order,
- * and with several of them the hardware fetches less. */
+/* How many panels of small blocks are read at once by one and two tokens. */
 static ALWAYS_INLINE int quant_streams(struct quant_format f) {
-    return f.subs > 1 ? 1 : f.bits ? QUANT_STREAMS : QUANT_STREAMS_BYTES;
+    return f.subs > 1 ? 1 : QUANT_STREAMS;
 }
 
-/* How far ahead of its use memory is asked for, in bytes.  The loads of a large block are not in
- * ascending order, and the hardware's own guesses reach 40 % of the bandwidth then.  Several
- * streams share what may be on its way. */
+/* How many small blocks of a panel a loop for so many tokens takes at once: fewer where that would
+ * be too much code. */
+static ALWAYS_INLINE int quant_unroll(struct quant_format f, int tokens) {
+    const int most = tokens <= QUANT_FEW ? 8 : 4;
+    if (f.subs > 1 || !QUANT_UNROLL) return 1;
+    return f.bits || tokens == 1 ? most : most / 2;
+}
+
+/* How far ahead of its use memory is asked for, in bytes.  Several streams share what may be on its
+ * way. */
 static ALWAYS_INLINE int quant_ahead(struct quant_format f, int streams) {
-    if (f.subs > 1) return 8192;
-    return streams == 1 && f.bits ? 4096 : 6144 / streams;
+    return f.subs > 1 ? 8192 : 6144 / streams;
 }
 
 /* Asks for a piece, of `pieces`, of the memory `ahead` of a block; of a large one, of 64 elements
  * of it with every even `sub`.  Each piece is a loop: with a row of such instructions instead, one
- * token of Q4_0 is slower by a third and more. */
+ * token of Q4_K reads 30 % less. */
 static ALWAYS_INLINE void quant_prefetch(struct quant_format f, const uint8_t *block, int sub,
                                          int ahead, int piece, int pieces) {
     if (sub % 2) return;
@@ -376,43 +387,151 @@ static ALWAYS_INLINE void quant_store(float *to, const vf *sums, size_t rows) {
     }
 }
 
+/* sums += term * the activations' scales. */
+static ALWAYS_INLINE void quant_add_few_terms(vf (*sums)[PANEL_VECTORS], vf (*term)[PANEL_VECTORS],
+                                              const struct act_block *x, int tokens) {
+    for (int t = 0; t < tokens; t++)
+        for (int v = 0; v < PANEL_VECTORS; v++)
+            sums[t][v] = vf_fma(term[t][v], vf_set(x[t].scale), sums[t][v]);
+}
+
+/* sums += one block of 32 of a panel, for a few tokens.  Pieces of memory are asked for before the
+ * load of each vector, after the loads and after the products. */
+static ALWAYS_INLINE void quant_add_few(enum dtype type, vf (*sums)[PANEL_VECTORS],
+                                        const uint8_t *block, int sub, int ahead,
+                                        const struct act_block *x, int tokens) {
+    const struct quant_format f = quant_formats[type];
+    const int pieces = PANEL_VECTORS + 2;
+    vf term[QUANT_FEW][PANEL_VECTORS];
+    struct quant_weights q[PANEL_VECTORS];
+
+    for (int v = 0; v < PANEL_VECTORS; v++) {
+        quant_prefetch(f, block, sub, ahead, v, pieces);
+        load_weights(type, &q[v], block, v, sub);
+    }
+    quant_prefetch(f, block, sub, ahead, PANEL_VECTORS, pieces);
+    quant_terms(f, term, q, x, tokens);
+    quant_prefetch(f, block, sub, ahead, PANEL_VECTORS + 1, pieces);
+    quant_add_few_terms(sums, term, x, tokens);
+}
+
+/* The integer sums of a block of 32: of its halves, or all in the first. */
+typedef vi quant_few_dots[2][QUANT_FEW][PANEL_VECTORS];
+
+/* Adds the two groups of four that are multiplied in turn `turn`: of 4-bit weights (and of what is
+ * made from them) the low and the high nibbles of the same bytes. */
+static ALWAYS_INLINE void quant_add_turn(struct quant_format f, quant_few_dots dot,
+                                         const struct quant_weights *q, int turn,
+                                         const struct act_block *x, int tokens) {
+    const vi *w[PANEL_VECTORS];
+    const int8_t *quads[QUANT_FEW];
+
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        const int group = f.bits ? turn + QUANT_TURNS * i : 2 * turn + i;
+        for (int v = 0; v < PANEL_VECTORS; v++) w[v] = q[v].w + group;
+        for (int t = 0; t < tokens; t++) quads[t] = x[t].q + 4 * group;
+        if (f.bits)
+            vi_dots(dot[f.halves ? i : 0], w, quads, 1, tokens, f.bits);
+        else
+            vi_dots_signed(dot[0], w, quads, 1, tokens);
+    }
+}
+
+/* The same as quant_add_few for n blocks of 32: two of a large block, whose weights lie in the same
+ * bytes.  Weights are multiplied as they come and never wait in memory. */
+static ALWAYS_INLINE void quant_add_few_turns(enum dtype type, vf (*sums)[PANEL_VECTORS],
+                                              const uint8_t *block, int sub, int n, int ahead,
+                                              const struct act_block *x, size_t x_stride,
+                                              int tokens) {
+    const struct quant_format f = quant_formats[type];
+    quant_few_dots dot[2];
+    vf term[QUANT_FEW][PANEL_VECTORS];
+    struct quant_weights q[PANEL_VECTORS];
+
+    for (int i = 0; i < n; i++)
+        for (int t = 0; t < tokens; t++)
+            for (int v = 0; v < PANEL_VECTORS; v++) {
+                const struct act_block *b = x + (size_t)i * x_stride + t;
+                dot[i][0][t][v] = quant_start(f, f.halves ? b->minus_halves[0] : b->minus_sum);
+                dot[i][1][t][v] = quant_start(f, b->minus_halves[1]);
+            }
+#pragma GCC unroll 8
+    for (int turn = 0; turn < QUANT_TURNS; turn++) {
+        quant_prefetch(f, block, sub, ahead, turn, QUANT_TURNS);
+#pragma GCC unroll 2
+        for (int i = 0; i < n; i++) {
+            quant_load(type, q, block, sub + i); // the compiler leaves out what is not multiplied
+            quant_add_turn(f, dot[i], q, turn, x + (size_t)i * x_stride, tokens);
+        }
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < n; i++, x += x_stride) {
+        quant_load(type, q, block, sub + i); // the scales
+        for (int t = 0; t < tokens; t++) {
+            quant_scale(f, term[t], q, dot[i][0][t], &x[t]);
+            for (int v = 0; v < PANEL_VECTORS && f.halves; v++)
+                term[t][v] = vf_fma(q[v].scale[1], vf_of_vi(dot[i][1][t][v]), term[t][v]);
+        }
+        quant_add_few_terms(sums, term, x, tokens);
+    }
+}
+
+/* The sums of a few panels times a few tokens. */
+typedef vf quant_few_sums[QUANT_STREAMS][QUANT_FEW][PANEL_VECTORS];
+
+/* Adds the next n blocks, a constant, of each of a few panels that are `apart` bytes apart. */
+static ALWAYS_INLINE void quant_add_few_blocks(enum dtype type, quant_few_sums sums,
+                                               const uint8_t *panel, size_t apart, int panels,
+                                               int n, const struct act_block *x, size_t x_stride,
+                                               int tokens) {
+    const struct quant_format f = quant_formats[type];
+    const bool turns = f.subs > 1 ? QUANT_LARGE_IN_TURNS : f.bits == 0 && QUANT_BYTES_IN_TURNS;
+    const int ahead = quant_ahead(f, panels), step = turns && f.subs > 1 ? 2 : 1;
+#pragma GCC unroll 8 // i is a constant in each copy: unpacking would branch, and see quant_tile_few
+    for (int i = 0; i < n * f.subs; i += step, x += (size_t)step * x_stride) {
+#pragma GCC unroll 8
+        for (int p = 0; p < panels; p++) {
+            const uint8_t *block =
+                panel + (size_t)p * apart + i / f.subs * PANEL_ROWS * f.block_bytes;
+            if (turns)
+                quant_add_few_turns(type, sums[p], block, i % f.subs, step, ahead, x, x_stride,
+                                    tokens);
+            else
+                quant_add_few(type, sums[p], block, i % f.subs, ahead, x, tokens);
+        }
+    }
+}
+
 /* A few panels, whose first rows are `apart` rows apart, times a few tokens: both numbers are
- * constants, and the sums never leave the loop.  The first `rows` rows of each panel are stored. */
+ * constants, and the sums never leave the loop.  The first `rows` rows of each panel are stored.
+ *
+ * A loop of one small block has loads that advance by less than a page each time; the hardware
+ * takes up each of them as a pattern of its own and reads less of what is needed.  With eight
+ * blocks in a row (a large one has as many) it does not (README.md). */
 static ALWAYS_INLINE void quant_tile_few(enum dtype type, struct quant_sums y, size_t rows,
                                          const uint8_t *panel, size_t apart, int panels,
                                          const struct act_rows *x, size_t token, int tokens) {
     const struct quant_format f = quant_formats[type];
-    const size_t row_bytes = quant_row_bytes(f, x->cols);
-    const int ahead = quant_ahead(f, panels), pieces = f.subs > 1 ? PANEL_VECTORS + 2 : 3;
+    const size_t panel_apart = apart * quant_row_bytes(f, x->cols);
+    const int block_bytes = PANEL_ROWS * f.block_bytes, run = quant_unroll(f, tokens);
     const struct act_block *a = act_rows_block(x, token, 0);
-    vf sums[QUANT_STREAMS][QUANT_FEW][PANEL_VECTORS], term[QUANT_FEW][PANEL_VECTORS];
-    struct quant_weights q[PANEL_VECTORS];
+    size_t left = x->cols / ((size_t)f.subs * ACT_BLOCK);
+    quant_few_sums sums;
 
     for (int p = 0; p < panels; p++)
         for (int t = 0; t < tokens; t++)
             for (int v = 0; v < PANEL_VECTORS; v++) sums[p][t][v] = vf_zero();
-    for (size_t k = 0; k < x->cols; k += (size_t)f.subs * ACT_BLOCK) {
-#pragma GCC unroll 8 // sub is a constant in each copy, or unpacking would branch
-        for (int sub = 0; sub < f.subs; sub++, a += x->stride) {
-#pragma GCC unroll 8
-            for (int p = 0; p < panels; p++) {
-                const uint8_t *block = panel + (size_t)p * apart * row_bytes;
-                quant_prefetch(f, block, sub, ahead, 0, pieces);
-                load_weights(type, &q[0], block, 0, sub);
-                for (int v = 1; v < PANEL_VECTORS; v++) {
-                    if (f.subs > 1) quant_prefetch(f, block, sub, ahead, v, pieces);
-                    load_weights(type, &q[v], block, v, sub);
-                }
-                quant_prefetch(f, block, sub, ahead, pieces - 2, pieces);
-                quant_terms(f, term, q, a, tokens);
-                if (f.subs > 1) quant_prefetch(f, block, sub, ahead, pieces - 1, pieces);
-                for (int t = 0; t < tokens; t++)
-                    for (int v = 0; v < PANEL_VECTORS; v++)
-                        sums[p][t][v] = vf_fma(term[t][v], vf_set(a[t].scale), sums[p][t][v]);
-                if (f.subs == 1) quant_prefetch(f, block, sub, ahead, pieces - 1, pieces);
-            }
-        }
-        panel += PANEL_ROWS * f.block_bytes;
+    for (; run > 1 && left >= (size_t)run; left -= (size_t)run) {
+        quant_add_few_blocks(type, sums, panel, panel_apart, panels, run, a, x->stride, tokens);
+        panel += run * block_bytes;
+        a += (size_t)run * x->stride;
+    }
+#pragma GCC unroll 1
+    for (; left > 0; left--) {
+        quant_add_few_blocks(type, sums, panel, panel_apart, panels, 1, a, x->stride, tokens);
+        panel += block_bytes;
+        a += (size_t)f.subs * x->stride;
     }
     for (int p = 0; p < panels; p++)
         for (int t = 0; t < tokens; t++)
@@ -426,18 +545,28 @@ static ALWAYS_INLINE void quant_tile_many(enum dtype type, struct quant_sums y, 
                                           const uint8_t *panel, const struct act_rows *x,
                                           size_t token, size_t tokens) {
     const struct quant_format f = quant_formats[type];
-    const size_t blocks = x->cols / ((size_t)f.subs * ACT_BLOCK);
+    const int block_bytes = PANEL_ROWS * f.block_bytes, run = quant_unroll(f, QUANT_TILE);
+    const int ahead = quant_ahead(f, 1);
     const struct act_block *a = act_rows_block(x, token, 0);
     _Alignas(vf) float sums[QUANT_TILE][PANEL_ROWS], zeros[PANEL_ROWS] = {0};
     const struct quant_sums kept = {sums[0], PANEL_ROWS};
     struct quant_sums from = {zeros, 0};
+    size_t left = x->cols / ((size_t)f.subs * ACT_BLOCK);
 
-    for (size_t k = 1; k <= blocks; k++, panel += PANEL_ROWS * f.block_bytes) {
-        const bool last = k == blocks && rows == PANEL_ROWS;
+    for (; run > 1 && left > (size_t)run; left -= (size_t)run) {
+#pragma GCC unroll 8 // as in quant_tile_few
+        for (int i = 0; i < run; i++, panel += block_bytes, a += x->stride) {
+            quant_add_many(type, kept, from, panel, 0, ahead, a, tokens);
+            from = kept;
+        }
+    }
+#pragma GCC unroll 1
+    for (; left > 0; left--, panel += block_bytes) {
+        const bool last = left == 1 && rows == PANEL_ROWS;
 #pragma GCC unroll 8 // sub is a constant in each copy, or unpacking would branch
         for (int sub = 0; sub < f.subs; sub++, a += x->stride) {
-            quant_add_many(type, last && sub == f.subs - 1 ? y : kept, from, panel, sub,
-                           quant_ahead(f, 1), a, tokens);
+            quant_add_many(type, last && sub == f.subs - 1 ? y : kept, from, panel, sub, ahead, a,
+                           tokens);
             from = kept;
         }
     }
@@ -445,35 +574,10 @@ static ALWAYS_INLINE void quant_tile_many(enum dtype type, struct quant_sums y, 
         memcpy(y.p + t * y.stride, sums[t], rows * sizeof *sums[t]);
 }
 
-/* QUANT_STREAMS panels of small blocks, `apart` rows apart, times `tokens` <= QUANT_STREAMS_TOKENS.
- */
-static ALWAYS_INLINE void quant_tile_streams(enum dtype type, struct quant_sums y,
-                                             const uint8_t *panel, size_t apart,
-                                             const struct act_rows *x, size_t token,
-                                             size_t tokens) {
-    const struct quant_format f = quant_formats[type];
-    const size_t row_bytes = quant_row_bytes(f, x->cols);
-    const struct act_block *a = act_rows_block(x, token, 0);
-    _Alignas(vf) float sums[QUANT_STREAMS][QUANT_STREAMS_TOKENS][PANEL_ROWS];
-
-    for (size_t p = 0; p < QUANT_STREAMS; p++) memset(sums[p], 0, tokens * sizeof *sums[p]);
-    for (size_t k = 0; k < x->cols; k += ACT_BLOCK, a += x->stride) {
-#pragma GCC unroll 1
-        for (size_t p = 0; p < QUANT_STREAMS; p++) {
-            const struct quant_sums kept = {sums[p][0], PANEL_ROWS};
-            quant_add_many(type, kept, kept, panel + p * apart * row_bytes, 0,
-                           quant_ahead(f, QUANT_STREAMS), a, tokens);
-        }
-        panel += PANEL_ROWS * f.block_bytes;
-    }
-    for (size_t p = 0; p < QUANT_STREAMS; p++)
-        for (size_t t = 0; t < tokens; t++)
-            memcpy(y.p + t * y.stride + p * apart, sums[p][t], sizeof sums[p][t]);
-}
-
 /* Rows [row_begin, row_end) for `tokens` <= QUANT_FEW tokens from `token` on, a constant: decode,
- * which waits for memory.  Panels of small blocks are read as several streams, each a share of them
- * from front to back: more of memory is on its way than the hardware fetches ahead in one. */
+ * which waits for memory.  Where small blocks cannot be unrolled over a page, panels of them are
+ * read as several streams, each a share of them from front to back: more of memory is on its way
+ * than the hardware fetches ahead in one. */
 static ALWAYS_INLINE void quant_rows_few(enum dtype type, float *y, size_t ldy, const void *packed,
                                          size_t row_begin, size_t row_end, const struct act_rows *x,
                                          size_t token, int tokens) {
@@ -495,25 +599,14 @@ static ALWAYS_INLINE void quant_rows_few(enum dtype type, float *y, size_t ldy, 
     }
 }
 
-/* The same for the tile of QUANT_FEW < `tokens` <= QUANT_TILE tokens.  A few of them wait for
- * memory as much as for the products (where there are ports enough), if weights have 4 or 5 bits.
- */
+/* The same for the tile of QUANT_FEW < `tokens` <= QUANT_TILE tokens. */
 static ALWAYS_INLINE void quant_rows_many(enum dtype type, float *y, size_t ldy, const void *packed,
                                           size_t row_begin, size_t row_end,
                                           const struct act_rows *x, size_t token, size_t tokens) {
-    const struct quant_format f = quant_formats[type];
-    const size_t row_bytes = quant_row_bytes(f, x->cols);
+    const size_t row_bytes = quant_row_bytes(quant_formats[type], x->cols);
     const uint8_t *weights = packed;
-    size_t row = row_begin;
 
-    if (f.subs == 1 && f.bits && tokens <= QUANT_STREAMS_TOKENS) {
-        const size_t apart = (row_end - row_begin) / PANEL_ROWS / QUANT_STREAMS * PANEL_ROWS;
-        for (; row < row_begin + apart; row += PANEL_ROWS)
-            quant_tile_streams(type, (struct quant_sums){y + token * ldy + row, ldy},
-                               weights + row * row_bytes, apart, x, token, tokens);
-        row = row_begin + QUANT_STREAMS * apart;
-    }
-    for (; row < row_end; row += PANEL_ROWS) {
+    for (size_t row = row_begin; row < row_end; row += PANEL_ROWS) {
         size_t rows = row_end - row < PANEL_ROWS ? row_end - row : PANEL_ROWS;
         const struct quant_sums to = {y + token * ldy + row, ldy};
         quant_tile_many(type, to, rows, weights + row * row_bytes, x, token, tokens);
