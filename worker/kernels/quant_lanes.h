@@ -43,10 +43,9 @@ static const struct quant_format quant_formats[DTYPE_LIMIT] = {
     [DTYPE_Q6_K] = {.block_bytes = 210, .subs = 8, .bits = 6, .offset_log2 = 5, .halves = true},
 };
 
-#define PANEL_ROWS (PANEL_VECTORS * LANES)
-#define QUANT_FEW  2 // most tokens that have functions of their own
-#define QUANT_TURNS                                                                                \
-    4 // in which a block of 32 is loaded and multiplied, where that is done in turns
+#define PANEL_ROWS  (PANEL_VECTORS * LANES)
+#define QUANT_FEW   2 // most tokens that have functions of their own
+#define QUANT_TURNS 4 // parts of a block of 32 that is loaded and multiplied in turns
 
 /* 32 elements along k of one vector of a panel's rows, unpacked. */
 struct quant_weights {
@@ -506,9 +505,9 @@ static ALWAYS_INLINE void quant_add_few_blocks(enum dtype type, quant_few_sums s
 /* A few panels, whose first rows are `apart` rows apart, times a few tokens: both numbers are
  * constants, and the sums never leave the loop.  The first `rows` rows of each panel are stored.
  *
- * A loop of one small block has loads that advance by less than a page each time; the hardware
- * takes up each of them as a pattern of its own and reads less of what is needed.  With eight
- * blocks in a row (a large one has as many) it does not (README.md). */
+ * A loop of one small block has loads that advance by less than a page each time and reads less
+ * than one of eight blocks (a large one has as many): presumably the hardware takes each load as a
+ * pattern of its own and fetches what is on its way already (README.md). */
 static ALWAYS_INLINE void quant_tile_few(enum dtype type, struct quant_sums y, size_t rows,
                                          const uint8_t *panel, size_t apart, int panels,
                                          const struct act_rows *x, size_t token, int tokens) {
