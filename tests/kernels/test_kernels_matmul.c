@@ -16,7 +16,8 @@
 #define BOUND       0x1p-20
 #define BITS_TOKENS 133 // beyond the largest tile of any table, which is 128
 
-/* Of the widest panel 300 rows are two in each of four streams, one more, and a part of one. */
+/* 300 rows are nine of the widest panels and a part of one, and several of the others in each of
+ * four streams. */
 static const struct shape {
     size_t rows, blocks, tokens;
 } shapes[] = {{1, 1, 1},   {7, 2, 3},    {16, 3, 1},  {17, 1, 8},  {33, 5, 2},  {50, 11, 5},

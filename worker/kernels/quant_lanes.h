@@ -417,8 +417,8 @@ static ALWAYS_INLINE void quant_add_few(enum dtype type, vf (*sums)[PANEL_VECTOR
 /* The integer sums of a block of 32: of its halves, or all in the first. */
 typedef vi quant_few_dots[2][QUANT_FEW][PANEL_VECTORS];
 
-/* Adds the two groups of four that are multiplied in turn `turn`: of 4-bit weights (and of what is
- * made from them) the low and the high nibbles of the same bytes. */
+/* Adds the two groups of four that are multiplied in turn `turn`: of K-quants one of each half, for
+ * Q6_K's share their upper bits. */
 static ALWAYS_INLINE void quant_add_turn(struct quant_format f, quant_few_dots dot,
                                          const struct quant_weights *q, int turn,
                                          const struct act_block *x, int tokens) {
@@ -438,7 +438,7 @@ static ALWAYS_INLINE void quant_add_turn(struct quant_format f, quant_few_dots d
 }
 
 /* The same as quant_add_few for n blocks of 32: two of a large block, whose weights lie in the same
- * bytes.  Weights are multiplied as they come and never wait in memory. */
+ * bytes.  8-bit weights never wait in memory of their own; of K-quants fewer do. */
 static ALWAYS_INLINE void quant_add_few_turns(enum dtype type, vf (*sums)[PANEL_VECTORS],
                                               const uint8_t *block, int sub, int n, int ahead,
                                               const struct act_block *x, size_t x_stride,
@@ -460,7 +460,7 @@ static ALWAYS_INLINE void quant_add_few_turns(enum dtype type, vf (*sums)[PANEL_
         quant_prefetch(f, block, sub, ahead, turn, QUANT_TURNS);
 #pragma GCC unroll 2
         for (int i = 0; i < n; i++) {
-            quant_load(type, q, block, sub + i); // the compiler leaves out what is not multiplied
+            quant_load(type, q, block, sub + i); // what is not multiplied may be left out
             quant_add_turn(f, dot[i], q, turn, x + (size_t)i * x_stride, tokens);
         }
     }
