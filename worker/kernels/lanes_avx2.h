@@ -22,7 +22,7 @@
 #define QUANT_STREAMS        4     // panels of small blocks read at once by one and two tokens
 #define QUANT_UNROLL         false // small blocks, several at once: they would not pass a page
 #define QUANT_BYTES_IN_TURNS true  // blocks of 8-bit weights, by one and two tokens
-#define QUANT_LARGE_IN_TURNS false // large blocks, by one and two tokens
+#define QUANT_LARGE_IN_TURNS false // large blocks: vi_dots takes several groups
 #define QUANT_INLINE         false // the loop over tokens in the loop over blocks
 #define ATTN_ROWS            6 // queries per pass over a block of the cache: 12 sums of 16 registers
 

@@ -22,8 +22,8 @@
 #define QUANT_TILE           64    // tokens per pass over a panel: 2 KiB of sums stay in L1
 #define QUANT_STREAMS        4     // panels of small blocks read at once by one and two tokens
 #define QUANT_UNROLL         false // small blocks, several at once: they would not pass a page
-#define QUANT_BYTES_IN_TURNS false // blocks of 8-bit weights, by one and two tokens
-#define QUANT_LARGE_IN_TURNS false // large blocks, by one and two tokens
+#define QUANT_BYTES_IN_TURNS false // 8-bit weights: vi_dots_signed takes four groups or eight
+#define QUANT_LARGE_IN_TURNS false // large blocks: the same
 #define QUANT_INLINE         false // the loop over tokens in the loop over blocks
 #define ATTN_ROWS            12 // queries per pass over a block of the cache: 24 sums of 32 registers
 

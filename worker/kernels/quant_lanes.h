@@ -21,183 +21,10 @@
 
 #include "worker/kernels/kernels.h"
 #include "worker/kernels/panel.h"
+#include "worker/kernels/unpack_lanes.h"
 
-/* How 32 weights of a type are put together. */
-struct quant_format {
-    int block_bytes; // of one row's block
-    int subs;        // blocks of 32 in it
-    int bits;        // of an unsigned weight; 0: signed bytes
-    int offset_log2; // 2^offset_log2 is taken off each unsigned weight, if not 0
-    bool has_min;    // a minimum is added
-    bool halves;     // the two halves of 16 have scales of their own
-};
-
-static const struct quant_format quant_formats[DTYPE_LIMIT] = {
-    [DTYPE_Q4_0] = {.block_bytes = 18, .subs = 1, .bits = 4, .offset_log2 = 3},
-    [DTYPE_Q4_1] = {.block_bytes = 20, .subs = 1, .bits = 4, .has_min = true},
-    [DTYPE_Q5_0] = {.block_bytes = 22, .subs = 1, .bits = 5, .offset_log2 = 4},
-    [DTYPE_Q5_1] = {.block_bytes = 24, .subs = 1, .bits = 5, .has_min = true},
-    [DTYPE_Q8_0] = {.block_bytes = 34, .subs = 1},
-    [DTYPE_Q4_K] = {.block_bytes = 144, .subs = 8, .bits = 4, .has_min = true},
-    [DTYPE_Q5_K] = {.block_bytes = 176, .subs = 8, .bits = 5, .has_min = true},
-    [DTYPE_Q6_K] = {.block_bytes = 210, .subs = 8, .bits = 6, .offset_log2 = 5, .halves = true},
-};
-
-#define PANEL_ROWS  (PANEL_VECTORS * LANES)
 #define QUANT_FEW   2 // most tokens that have functions of their own
 #define QUANT_TURNS 4 // parts of a block of 32 that is loaded and multiplied in turns
-
-/* 32 elements along k of one vector of a panel's rows, unpacked. */
-struct quant_weights {
-    vi w[8];      // elements 4g..4g+3
-    vf scale[2];  // of the block; of its halves where the format says so
-    vf minus_min; // what is taken off for each unit of activation
-};
-
-/* ---- one loader per type: block = the panel's block, v = which vector of its rows, sub = which 32
- * of it along k ------------------------------------------------------------------------------ */
-
-static ALWAYS_INLINE vi field_word(const uint8_t *block, int v, int offset, int index) {
-    return vi_load(block + PANEL_ROWS * (offset + 4 * index) + LANES * 4 * v);
-}
-
-static ALWAYS_INLINE vf field_f16(const uint8_t *block, int v, int offset) {
-    return vf_load_f16(block + PANEL_ROWS * offset + LANES * 2 * v);
-}
-
-static ALWAYS_INLINE const uint8_t *field_bytes(const uint8_t *block, int v, int offset) {
-    return block + PANEL_ROWS * offset + LANES * v;
-}
-
-static ALWAYS_INLINE vi low_nibbles(vi v) {
-    return vi_and(v, vi_set(0x0F0F0F0F));
-}
-
-static ALWAYS_INLINE vi high_nibbles(vi v) {
-    return low_nibbles(vi_shr(v, 4));
-}
-
-/* Bit `bit` of each byte, moved to bit 4. */
-static ALWAYS_INLINE vi fifth_bits(vi high, int bit) {
-    return vi_and(bit < 4 ? vi_shl(high, 4 - bit) : vi_shr(high, bit - 4), vi_set(0x10101010));
-}
-
-/* Q4_0, Q4_1 and the lower four bits of Q5_0, Q5_1: byte j holds elements j and j + 16. */
-static ALWAYS_INLINE void load_nibbles(vi *w, const uint8_t *block, int v, int offset) {
-    for (int g = 0; g < 4; g++) {
-        vi bytes = field_word(block, v, offset, g);
-        w[g] = low_nibbles(bytes);
-        w[g + 4] = high_nibbles(bytes);
-    }
-}
-
-static ALWAYS_INLINE void add_fifth_bits(vi *w, vi high) {
-    for (int g = 0; g < 8; g++) w[g] = vi_or(w[g], fifth_bits(high, g));
-}
-
-static ALWAYS_INLINE void load_q8_0(struct quant_weights *q, const uint8_t *block, int v) {
-    for (int g = 0; g < 8; g++) q->w[g] = vi_of_signed(field_word(block, v, PANEL_Q8_0_QUANTS, g));
-    q->scale[0] = field_f16(block, v, PANEL_Q8_0_D);
-}
-
-static ALWAYS_INLINE void load_q4_0(struct quant_weights *q, const uint8_t *block, int v) {
-    load_nibbles(q->w, block, v, PANEL_Q4_0_QUANTS);
-    q->scale[0] = field_f16(block, v, PANEL_Q4_0_D);
-}
-
-static ALWAYS_INLINE void load_q4_1(struct quant_weights *q, const uint8_t *block, int v) {
-    load_nibbles(q->w, block, v, PANEL_Q4_1_QUANTS);
-    q->scale[0] = field_f16(block, v, PANEL_Q4_1_D);
-    q->minus_min = vf_sub(vf_zero(), field_f16(block, v, PANEL_Q4_1_M));
-}
-
-static ALWAYS_INLINE void load_q5_0(struct quant_weights *q, const uint8_t *block, int v) {
-    load_nibbles(q->w, block, v, PANEL_Q5_0_QUANTS);
-    add_fifth_bits(q->w, field_word(block, v, PANEL_Q5_0_HIGH, 0));
-    q->scale[0] = field_f16(block, v, PANEL_Q5_0_D);
-}
-
-static ALWAYS_INLINE void load_q5_1(struct quant_weights *q, const uint8_t *block, int v) {
-    load_nibbles(q->w, block, v, PANEL_Q5_1_QUANTS);
-    add_fifth_bits(q->w, field_word(block, v, PANEL_Q5_1_HIGH, 0));
-    q->scale[0] = field_f16(block, v, PANEL_Q5_1_D);
-    q->minus_min = vf_sub(vf_zero(), field_f16(block, v, PANEL_Q5_1_M));
-}
-
-/* Scale and minimum of sub-block `sub` of Q4_K and Q5_K, six bits each: four pairs are whole bytes,
- * the other four have their upper two bits in the top of those. */
-static ALWAYS_INLINE void load_k_scales(struct quant_weights *q, const uint8_t *block, int v,
-                                        int sub) {
-    vi scale, min;
-    if (sub < 4) {
-        scale = vi_and(vi_load_u8(field_bytes(block, v, PANEL_K_SCALES + sub)), vi_set(63));
-        min = vi_and(vi_load_u8(field_bytes(block, v, PANEL_K_SCALES + sub + 4)), vi_set(63));
-    } else {
-        vi lower = vi_load_u8(field_bytes(block, v, PANEL_K_SCALES + sub + 4));
-        vi upper_scale = vi_shr(vi_load_u8(field_bytes(block, v, PANEL_K_SCALES + sub - 4)), 6);
-        vi upper_min = vi_shr(vi_load_u8(field_bytes(block, v, PANEL_K_SCALES + sub)), 6);
-        scale = vi_or(vi_and(lower, vi_set(15)), vi_shl(upper_scale, 4));
-        min = vi_or(vi_shr(lower, 4), vi_shl(upper_min, 4));
-    }
-    q->scale[0] = vf_mul(field_f16(block, v, PANEL_K_D), vf_of_vi(scale));
-    q->minus_min = vf_mul(field_f16(block, v, PANEL_K_DMIN), vf_of_vi(min));
-}
-
-/* Sub-blocks 2c and 2c + 1 are the low and high halves of the same 32 bytes. */
-static ALWAYS_INLINE void load_k_nibbles(vi *w, const uint8_t *block, int v, int offset, int sub) {
-    for (int g = 0; g < 8; g++) {
-        vi bytes = field_word(block, v, offset, sub / 2 * 8 + g);
-        w[g] = sub % 2 ? high_nibbles(bytes) : low_nibbles(bytes);
-    }
-}
-
-static ALWAYS_INLINE void load_q4_k(struct quant_weights *q, const uint8_t *block, int v, int sub) {
-    load_k_nibbles(q->w, block, v, PANEL_Q4_K_QUANTS, sub);
-    load_k_scales(q, block, v, sub);
-}
-
-static ALWAYS_INLINE void load_q5_k(struct quant_weights *q, const uint8_t *block, int v, int sub) {
-    load_k_nibbles(q->w, block, v, PANEL_Q5_K_QUANTS, sub);
-    for (int g = 0; g < 8; g++)
-        q->w[g] = vi_or(q->w[g], fifth_bits(field_word(block, v, PANEL_Q5_K_HIGH, g), sub));
-    load_k_scales(q, block, v, sub);
-}
-
-/* In the order of arrange.h: pairs 0 and 2 of the upper bits are those of an even sub-block, pairs
- * 1 and 3 those of an odd one. */
-static ALWAYS_INLINE void load_q6_k(struct quant_weights *q, const uint8_t *block, int v, int sub) {
-    const int quarter = sub / 2 * PANEL_Q6_K_QUARTER, odd = sub % 2;
-    for (int g = 0; g < 4; g++) {
-        vi upper = field_word(block, v, PANEL_Q6_K_UPPER + quarter, g);
-        vi first = vi_shl(upper, odd ? 2 : 4), second = odd ? vi_shr(upper, 2) : upper;
-        vi low = field_word(block, v, PANEL_Q6_K_LOW + quarter, g);
-        vi next = field_word(block, v, PANEL_Q6_K_LOW + quarter, g + 4);
-        low = odd ? high_nibbles(low) : low_nibbles(low);
-        next = odd ? high_nibbles(next) : low_nibbles(next);
-        q->w[g] = vi_or(low, vi_and(first, vi_set(0x30303030)));
-        q->w[g + 4] = vi_or(next, vi_and(second, vi_set(0x30303030)));
-    }
-    vf d = field_f16(block, v, PANEL_Q6_K_D);
-    for (int i = 0; i < 2; i++) {
-        const uint8_t *scale = field_bytes(block, v, PANEL_Q6_K_SCALES + quarter + 2 * odd + i);
-        q->scale[i] = vf_mul(d, vf_of_vi(vi_load_i8(scale)));
-    }
-}
-
-static ALWAYS_INLINE void load_weights(enum dtype type, struct quant_weights *q,
-                                       const uint8_t *block, int v, int sub) {
-    switch (type) {
-    case DTYPE_Q4_0: load_q4_0(q, block, v); break;
-    case DTYPE_Q4_1: load_q4_1(q, block, v); break;
-    case DTYPE_Q5_0: load_q5_0(q, block, v); break;
-    case DTYPE_Q5_1: load_q5_1(q, block, v); break;
-    case DTYPE_Q8_0: load_q8_0(q, block, v); break;
-    case DTYPE_Q4_K: load_q4_k(q, block, v, sub); break;
-    case DTYPE_Q5_K: load_q5_k(q, block, v, sub); break;
-    case DTYPE_Q6_K: load_q6_k(q, block, v, sub); break;
-    default: break; // no other type reaches the entry functions below
-    }
-}
 
 /* ---- the product --------------------------------------------------------------------------- */
 
@@ -307,9 +134,9 @@ static ALWAYS_INLINE void quant_prefetch(struct quant_format f, const uint8_t *b
 }
 
 /* Adds a block of 32 to the sums of many tokens.  Most types call it as a function of their kind,
- * so that the compiler keeps the weights in registers: with eight copies of this loop in a row, or
- * 16 registers, it spills them.  One copy and the 32 registers of AVX-512 (QUANT_INLINE) save the
- * weights a way through memory. */
+ * so that the compiler keeps the weights in registers: with the eight copies of this loop for a
+ * large block, or with 16 registers, it spills them.  Small blocks and the 32 registers of AVX-512
+ * (QUANT_INLINE) save the weights a way through memory. */
 static ALWAYS_INLINE void quant_add_tokens(struct quant_format f, struct quant_sums to,
                                            struct quant_sums from,
                                            const struct quant_weights *weights,
@@ -338,12 +165,6 @@ QUANT_ADD_TOKENS(add_tokens_5, .bits = 5, .offset_log2 = 4)
 QUANT_ADD_TOKENS(add_tokens_min_4, .bits = 4, .has_min = true)
 QUANT_ADD_TOKENS(add_tokens_min_5, .bits = 5, .has_min = true)
 QUANT_ADD_TOKENS(add_tokens_halves, .bits = 6, .offset_log2 = 5, .halves = true)
-
-/* Unpacks 32 elements along k of a panel. */
-static ALWAYS_INLINE void quant_load(enum dtype type, struct quant_weights *q, const uint8_t *block,
-                                     int sub) {
-    for (int v = 0; v < PANEL_VECTORS; v++) load_weights(type, &q[v], block, v, sub);
-}
 
 /* to = from + one block of 32 of a panel, for many tokens. */
 static ALWAYS_INLINE void quant_add_many(enum dtype type, struct quant_sums to,
@@ -404,6 +225,7 @@ static ALWAYS_INLINE void quant_add_few(enum dtype type, vf (*sums)[PANEL_VECTOR
     vf term[QUANT_FEW][PANEL_VECTORS];
     struct quant_weights q[PANEL_VECTORS];
 
+#pragma GCC unroll 2 // a loop would keep the weights in memory
     for (int v = 0; v < PANEL_VECTORS; v++) {
         quant_prefetch(f, block, sub, ahead, v, pieces);
         load_weights(type, &q[v], block, v, sub);
@@ -437,8 +259,12 @@ static ALWAYS_INLINE void quant_add_turn(struct quant_format f, quant_few_dots d
     }
 }
 
+/* Memory may have changed, as far as the compiler knows: it neither loads earlier what is needed
+ * after this nor keeps what it has, which would be more than the registers hold. */
+#define QUANT_LOAD_ANEW() __asm__ volatile("" ::: "memory")
+
 /* The same as quant_add_few for n blocks of 32: two of a large block, whose weights lie in the same
- * bytes.  8-bit weights never wait in memory of their own; of K-quants fewer do. */
+ * bytes.  Weights are multiplied as they come and never wait in memory of their own. */
 static ALWAYS_INLINE void quant_add_few_turns(enum dtype type, vf (*sums)[PANEL_VECTORS],
                                               const uint8_t *block, int sub, int n, int ahead,
                                               const struct act_block *x, size_t x_stride,
@@ -458,12 +284,14 @@ static ALWAYS_INLINE void quant_add_few_turns(enum dtype type, vf (*sums)[PANEL_
 #pragma GCC unroll 8
     for (int turn = 0; turn < QUANT_TURNS; turn++) {
         quant_prefetch(f, block, sub, ahead, turn, QUANT_TURNS);
+        QUANT_LOAD_ANEW();
 #pragma GCC unroll 2
         for (int i = 0; i < n; i++) {
-            quant_load(type, q, block, sub + i); // what is not multiplied may be left out
+            quant_load(type, q, block, sub + i); // what this turn does not multiply is left out
             quant_add_turn(f, dot[i], q, turn, x + (size_t)i * x_stride, tokens);
         }
     }
+    QUANT_LOAD_ANEW();
 #pragma GCC unroll 2
     for (int i = 0; i < n; i++, x += x_stride) {
         quant_load(type, q, block, sub + i); // the scales
